@@ -1,0 +1,53 @@
+"""The contract of a detector: it records, assigns, scores and predicts, and knows nothing of distillation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import paddle
+from paddle import Tensor, nn
+
+from ppkd.structures import Batch, DetectorSpec, Record
+
+
+class Detector(nn.Layer):
+    """Base of all detectors; ``forward`` is the training step and returns losses in both modes."""
+
+    record: ClassVar[type[Record]]
+
+    @abstractmethod
+    def spec(self) -> DetectorSpec:
+        """Channels, stride and anchors of every entry of ``record``."""
+
+    @abstractmethod
+    def extract(self, batch: Batch, like: Record | None = None) -> Record:
+        """The raw record of ``batch['image']``; the same entries in training and evaluation.
+
+        ``like`` is another detector's record whose proposals are reused; one-stage detectors ignore it.
+        """
+
+    @abstractmethod
+    def assign(self, record: Record, batch: Batch) -> Any:
+        """Training targets for the cells or proposals of ``record`` from the ground truth of ``batch``."""
+
+    @abstractmethod
+    def loss(self, record: Record, targets: Any) -> dict[str, Tensor]:
+        """Named scalar loss terms, without their total."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Detections in pixels of the original image, for a detector in evaluation mode.
+
+        Returns ``bbox`` float32 (K, 6) = class, score, x1, y1, x2, y2 and ``bbox_num`` int32 (N,).
+        """
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The named terms of :meth:`loss` and their sum under ``loss``."""
+        record = self.extract(batch)
+        terms = self.loss(record, self.assign(record, batch))
+        return {**terms, "loss": paddle.add_n(list(terms.values()))}
+
+    def deployable(self) -> Self:
+        """The detector that is shipped: itself."""
+        return self

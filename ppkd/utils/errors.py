@@ -1,0 +1,36 @@
+"""What a user's mistake raises: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PPKDError(Exception):
+    """Base of every error that a user can cause; command lines print it without a traceback."""
+
+
+class ConfigError(PPKDError):
+    """A configuration file or override is wrong; names file, line and key."""
+
+
+class DataError(PPKDError):
+    """A data set, annotation file or image is missing or malformed; names the file."""
+
+
+class WeightsError(PPKDError):
+    """A weight file is missing, unsafe, damaged, or belongs to another model."""
+
+
+class SpecError(PPKDError):
+    """A distillation loss asks for what a detector does not record."""
+
+
+class TrainingError(PPKDError):
+    """Training cannot go on; says at which step and why."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint such as ``"; did you mean 'neck'?"`` or, when nothing is near, the empty string."""
+    match = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f"; did you mean '{match[0]}'?" if match else ""
