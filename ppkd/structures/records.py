@@ -5,6 +5,7 @@ Record classes nest, so what a detector offers to a loss *is* its record type.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
@@ -23,11 +24,17 @@ class Record:
         """Names of what this record holds, base entries first."""
         return tuple(field.name for field in fields(cls))
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The record with ``function`` applied to every tensor."""
+        return type(self)(**{name: [function(level) for level in getattr(self, name)] for name in self.entries()})
+
     def images(self, index: Tensor) -> Self:
         """The record of the images at ``index``, int64 (M,), in that order."""
-        return type(self)(**{
-            name: [level.index_select(index, axis=0) for level in getattr(self, name)] for name in self.entries()
-        })
+        return self.map(lambda level: level.index_select(index, axis=0))
+
+    def levels(self, positions: Sequence[int]) -> Self:
+        """The record of the pyramid levels at ``positions``, in that order, for records of equally many levels."""
+        return type(self)(**{name: [getattr(self, name)[i] for i in positions] for name in self.entries()})
 
 
 @dataclass(frozen=True)

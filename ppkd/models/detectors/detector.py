@@ -21,6 +21,10 @@ class Detector(nn.Layer):
         """Channels, stride and anchors of every entry of ``record``."""
 
     @abstractmethod
+    def features(self, batch: Batch) -> list[Tensor]:
+        """Outputs of the neck for ``batch['image']``, [N, C, H, W] per level: what needs no head."""
+
+    @abstractmethod
     def extract(self, batch: Batch, like: Record | None = None) -> Record:
         """The raw record of ``batch['image']``; the same entries in training and evaluation.
 
@@ -47,6 +51,10 @@ class Detector(nn.Layer):
         record = self.extract(batch)
         terms = self.loss(record, self.assign(record, batch))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
+
+    def part(self, name: str) -> nn.Layer:
+        """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""
+        return getattr(self, name)
 
     def deployable(self) -> Self:
         """The detector that is shipped: itself."""

@@ -1,0 +1,132 @@
+"""A slim file and a student's configuration -> a distillation model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ppkd.config import Config, build, load_config
+from ppkd.distill.loss import DistillLoss
+from ppkd.distill.model import DistillModel
+from ppkd.distill.schedule import WeightSchedule
+from ppkd.distill.teacher import FrozenTeacher
+from ppkd.models import build_detector
+from ppkd.models.detectors.detector import Detector
+from ppkd.models.weights import load_weights
+from ppkd.structures import DetectorSpec
+from ppkd.utils.errors import ConfigError, PPKDError, SpecError, nearest
+from ppkd.utils.logger import get_logger
+
+KEYS = {
+    "": ("slim", "teacher", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size"),
+    "teacher": ("config", "weights"),
+    "student": ("inherit",),
+}
+
+logger = get_logger(__name__)
+
+
+def build_distiller(cfg: Config, slim: Config) -> DistillModel:
+    """The student of ``cfg``, the teacher and the losses of ``slim``, introduced to each other.
+
+    The student's weights are random, except for what ``student.inherit`` copies from the teacher.
+
+    Raises:
+        ConfigError: a key of the slim file is unknown, missing or wrong.
+        SpecError: a loss consumes what the student or the teacher does not record.
+        WeightsError: the teacher's weights are missing, damaged or of another model.
+    """
+    check_slim(slim)
+    student = build_detector(cfg)
+    teacher = _build_teacher(slim)
+    losses = {name: _build_loss(slim, name, student.spec(), teacher.spec()) for name in slim["losses"]}
+    for part in slim.at("student.inherit", ()):
+        _inherit(student, teacher, part, slim)
+    consumed = {entry for loss in losses.values() for entry in loss.consumes}
+    return DistillModel(student, FrozenTeacher(teacher, consumed), losses)
+
+
+def check_slim(slim: Config) -> None:
+    """Raise :class:`ConfigError` unless ``slim`` has the keys of a distillation file and no others."""
+    for section, known in KEYS.items():
+        block = slim.at(section, {}) if section else slim
+        if not isinstance(block, Mapping):
+            raise ConfigError(f"{slim.where(section)}: {section} must be a mapping with {', '.join(known)}")
+        for key in block:
+            if key not in known:
+                path = f"{section}.{key}" if section else key
+                raise ConfigError(
+                    f"{slim.where(path)}: {path} is not a key of a slim file{nearest(key, known)}; "
+                    f"known here: {', '.join(known)}"
+                )
+    if slim.at("slim", None) != "Distill":
+        raise ConfigError(f"{slim.where()}: a distillation file says `slim: Distill`")
+    for key, example in (("teacher.config", "a detector's yaml"), ("teacher.weights", "a path or URL")):
+        if slim.at(key, None) is None:
+            raise ConfigError(f"{slim.where()}: {key} is missing: give {example}, here or with -o slim.{key}=...")
+    losses = slim.at("losses", None)
+    if not isinstance(losses, Mapping) or not losses:
+        raise ConfigError(
+            f"{slim.where()}: losses is missing: give at least one, e.g. losses: {{l2: {{type: OutputL2}}}}"
+        )
+
+
+def resolve(path: str, slim: Config) -> str:
+    """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it."""
+    folders = [Path.cwd(), *Path(slim.path).resolve().parents]
+    for folder in folders:
+        if (folder / path).is_file():
+            return str(folder / path)
+    raise ConfigError(
+        f"{slim.where('teacher.config')}: no file {path}, neither from the current folder nor from any folder "
+        f"above {slim.path}"
+    )
+
+
+def _build_teacher(slim: Config) -> Detector:
+    teacher = build_detector(load_config(resolve(slim["teacher"]["config"], slim)))
+    report = load_weights(teacher, slim["teacher"]["weights"], strict=True)
+    logger.info("Teacher: %s", report)
+    return teacher
+
+
+def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
+    where = slim.where(f"losses.{name}")
+    settings: Any = slim["losses"][name]
+    if not isinstance(settings, Mapping) or "type" not in settings:
+        raise ConfigError(f"{where}: losses.{name} needs a type, e.g. {{type: OutputL2, weight: 100}}")
+    given: dict[str, Any] = {"student": student, "teacher": teacher}
+    if "schedule" in settings:
+        given["schedule"] = _schedule(settings["schedule"], f"{where}: losses.{name}")
+    spec = {"name": settings["type"]}
+    spec.update({key: value for key, value in settings.items() if key not in ("type", "schedule")})
+    try:
+        loss = build(slim, spec, **given)
+    except SpecError as error:
+        raise SpecError(f"{where}: losses.{name}: {error}") from error
+    if not isinstance(loss, DistillLoss):
+        raise ConfigError(f"{where}: losses.{name}.type {settings['type']} is not a distillation loss")
+    return loss
+
+
+def _schedule(settings: Any, where: str) -> WeightSchedule:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(WeightSchedule).validate_python(dict(settings))
+    except (ValidationError, PPKDError, TypeError, ValueError) as error:
+        raise ConfigError(f"{where}.schedule: {error}") from error
+
+
+def _inherit(student: Detector, teacher: Detector, part: str, slim: Config) -> None:
+    ours, theirs = student.part(part).state_dict(), teacher.part(part).state_dict()
+    shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        raise ConfigError(
+            f"{slim.where('student.inherit')}: the student's {part} is not the teacher's: {len(differing)} names or "
+            f"shapes differ, first {differing[0]}. Leave {part} out of student.inherit."
+        )
+    student.part(part).set_state_dict({name: tensor.clone() for name, tensor in theirs.items()})
+    logger.info("Student inherits the teacher's %s: %d tensors", part, len(theirs))

@@ -1,0 +1,49 @@
+"""The frozen teacher."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import paddle
+
+from ppkd.models.detectors.detector import Detector
+from ppkd.structures import Batch, Record
+
+
+class FrozenTeacher:
+    """A detector whose weights and buffers never change.
+
+    Deliberately not an ``nn.Layer``: Paddle's ``Layer.train()`` sets flags on all sublayers, and BatchNorm statistics
+    move in training mode even under ``no_grad``. Outside the layer tree the teacher is safe from ``train()``, from
+    SyncBN conversion, from the optimizer and from ``state_dict()``.
+
+    Args:
+        detector: the trained detector; it is put into evaluation mode and its parameters stop gradients.
+        entries: the record's entries that somebody consumes; with the neck alone, the head is not computed.
+    """
+
+    def __init__(self, detector: Detector, entries: Iterable[str] | None = None) -> None:
+        self.detector = detector
+        self._only_neck = entries is not None and set(entries) <= set(Record.entries())
+        for parameter in detector.parameters():
+            parameter.stop_gradient = True
+        detector.eval()
+
+    def __call__(self, batch: Batch, like: Record) -> Record:
+        """What the teacher records of ``batch``, without gradients; ``like`` is the student's record of it."""
+        if self.detector.training:
+            self.detector.eval()
+        with paddle.no_grad():
+            if self._only_neck:
+                return Record(neck=self.detector.features(batch))
+            return self.detector.extract(batch, like=like)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the names, shapes and bytes of all weights and buffers."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.detector.state_dict().items()):
+            array = tensor.numpy()
+            digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
