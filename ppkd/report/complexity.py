@@ -1,0 +1,96 @@
+"""What a detector costs: parameters, operations and the latency of its exported model."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+if TYPE_CHECKING:
+    from ppkd.models.detectors.detector import Detector
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Size of a detector at one input size; ``gflops`` counts a multiply-add once, as ``paddle.flops`` does."""
+
+    parameters: int
+    gflops: float
+
+
+@contextmanager
+def evaluation_mode(model: nn.Layer) -> Iterator[None]:
+    """``model`` in evaluation mode; afterwards every sublayer has the mode it had (frozen BatchNorms stay frozen)."""
+    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
+def count_parameters(model: nn.Layer) -> int:
+    """Number of trainable and frozen parameters, without BatchNorm's running statistics."""
+    return sum(math.prod(parameter.shape) for parameter in model.parameters())
+
+
+def _operations(layer: nn.Layer, inputs: tuple[Any, ...], output: Any) -> int:
+    """Multiply-adds of one call of a convolution, BatchNorm or linear layer; 0 for other layers."""
+    if isinstance(layer, nn.Conv2D | nn.Conv2DTranspose):
+        per_filter = math.prod(layer.weight.shape[1:])
+        pixels = output if isinstance(layer, nn.Conv2D) else inputs[0]
+        bias = math.prod(output.shape) if layer.bias is not None else 0
+        return math.prod(pixels.shape) * per_filter + bias
+    if isinstance(layer, nn.BatchNorm2D | nn.SyncBatchNorm):
+        return 2 * math.prod(output.shape)
+    if isinstance(layer, nn.Linear):
+        return math.prod(output.shape) * layer.weight.shape[0]
+    return 0
+
+
+def complexity(model: Detector, height: int, width: int) -> Complexity:
+    """Parameters and operations of ``model.extract`` on one RGB image of ``height`` x ``width`` pixels.
+
+    Layers called several times count each time; functional operations and post-processing do not count. Unlike
+    ``paddle.flops`` it draws no random numbers, adds no buffers to the model and keeps each layer's training flag.
+    """
+    total = 0
+
+    def count(layer: nn.Layer, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        total += _operations(layer, inputs, output)
+
+    hooks = [layer.register_forward_post_hook(count) for layer in model.sublayers()]
+    size = paddle.to_tensor([[height, width]], dtype="float32")
+    batch = {"image": paddle.zeros([1, 3, height, width]), "im_shape": size, "scale_factor": paddle.ones([1, 2])}
+    try:
+        with evaluation_mode(model), paddle.no_grad():
+            model.extract(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Complexity(count_parameters(model), total / 1e9)
+
+
+def cpu_latency(model_dir: Path | str, *, cpu_threads: int = 1, runs: int = 20, warmup: int = 3) -> float:
+    """Median milliseconds of the exported model on one picture, without reading and preparing it.
+
+    The picture is grey noise of the model's input size; ``runs`` are timed after ``warmup`` untimed ones.
+    """
+    from ppkd.deploy.predictor import Predictor
+
+    predictor = Predictor(model_dir, cpu_threads=cpu_threads)
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 1), np.uint8).repeat(3, axis=2)
+    batch = predictor.preprocess.batch([predictor.preprocess(noise)])
+    for _ in range(warmup):
+        predictor.engine(batch)
+    return statistics.median(predictor.timed_engine(batch)[1] for _ in range(runs)) * 1e3
