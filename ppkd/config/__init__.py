@@ -1,0 +1,21 @@
+"""Configuration: yaml files to an immutable value, and registered components built from it."""
+
+from ppkd.config.factory import build, named
+from ppkd.config.load import load_config, split_overrides
+from ppkd.config.options import Export, Runtime, runtime
+from ppkd.config.registry import register
+from ppkd.config.validate import check
+from ppkd.config.value import Config
+
+__all__ = [
+    "Config",
+    "Export",
+    "Runtime",
+    "build",
+    "check",
+    "load_config",
+    "named",
+    "register",
+    "runtime",
+    "split_overrides",
+]

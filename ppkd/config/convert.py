@@ -1,0 +1,54 @@
+"""Checking a setting against a type annotation, by pydantic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from typing import Any
+
+from ppkd.config.value import LocatedError, Mark, thaw
+
+UNCHECKED = object()
+
+
+@cache
+def annotation_of(cls: type, parameter: str) -> Any:
+    """The resolved annotation of a constructor's parameter; :data:`UNCHECKED` if it has none or imports are lazy."""
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    annotation = vars(owner)["__init__"].__annotations__.get(parameter, UNCHECKED)
+    if not isinstance(annotation, str):
+        return annotation
+    scope = {**vars(sys.modules[owner.__module__]), owner.__name__: owner}
+    try:
+        return eval(annotation, scope)
+    except NameError:
+        return UNCHECKED
+
+
+def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
+    """``value`` as ``annotation`` wants it: lists become tuples and integers floats, nothing else is coerced.
+
+    Yaml's values are json's, so pydantic's strict json mode is exactly that rule. Raises :class:`ConfigError` at
+    ``where``, naming the setting ``name``.
+    """
+    if annotation is UNCHECKED or annotation is Any:
+        return value
+    import pydantic
+
+    try:
+        text = json.dumps(thaw(value))
+        return _adapter(annotation).validate_json(text, strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
+        found = json.dumps(first["input"], default=str)
+        expected = first["msg"].removeprefix("Input should be ")
+        raise LocatedError(where, f"{name}{path} is {found}, expected {expected}") from None
+
+
+@cache
+def _adapter(annotation: Any) -> Any:
+    import pydantic
+
+    return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))

@@ -1,0 +1,124 @@
+"""Building registered components from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ppkd.config.convert import annotation_of, convert
+from ppkd.config.registry import Component, lookup
+from ppkd.config.value import CODE, Config, LocatedError, Mark, freeze
+from ppkd.utils.errors import ConfigError, nearest
+
+Spec = str | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A component whose settings are checked: ``arguments`` are ready, ``parts`` are components to be built."""
+
+    component: Component
+    where: Mark
+    arguments: dict[str, Any]
+    parts: dict[str, Plan]
+
+
+def named(spec: Spec, where: Mark = CODE) -> tuple[str, Config]:
+    """Name and settings of a component in any of the dialect's forms.
+
+    ``Permute``, ``{Permute: {}}`` (an entry of a reader's list), ``{name: Permute}`` and ``!Permute {}`` are the same.
+    Raises :class:`ConfigError` for anything else.
+    """
+    if isinstance(spec, str):
+        return spec, Config({}, {}, where)
+    frozen = freeze(spec, where)
+    if isinstance(frozen, Config) and "name" in frozen:
+        name, settings = frozen["name"], frozen.without("name")
+    elif isinstance(frozen, Config) and len(frozen) == 1:
+        ((name, settings),) = frozen.items()
+        settings = Config({}, {}, frozen.mark(name)) if settings is None else settings
+    else:
+        name, settings = None, frozen
+    if not isinstance(name, str) or not isinstance(settings, Config):
+        place = settings.origin if isinstance(settings, Config) else where
+        raise LocatedError(place, "expected a component: a name, 'Name: {settings}' or {name: Name, settings}")
+    return name, settings
+
+
+def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where: Mark = CODE) -> Plan:
+    """Check the settings of a component and of those it is made of, without building any.
+
+    Settings are the top-level block of the component's name, with the nested ones on top. Raises
+    :class:`ConfigError` with file, line, key and the nearest valid name.
+    """
+    name, nested = named(spec, where)
+    component = lookup(name, nested.mark() if not isinstance(spec, str) else where)
+    settings = _block(cfg, name).merge(nested)
+    place = settings.origin if settings else where
+    given = given or {}
+    arguments = dict(given)
+    parts: dict[str, Plan] = {}
+    _refuse_unknown(component, settings, given)
+    for key in component.inject:
+        part = settings.get(key, component.parameters[key].default)
+        if key not in given and part is not component.parameters[key].empty and part is not None:
+            parts[key] = plan(cfg, part, where=settings.mark(key))
+    for key in component.parameters:
+        source = settings if key in settings else cfg if key in component.shared and key in cfg else None
+        if source is not None and key not in given and key not in component.inject:
+            label = f"{name}.{key}" if source is settings else key
+            arguments[key] = convert(source[key], annotation_of(component.cls, key), label, source.mark(key))
+    return Plan(component, place, arguments, parts)
+
+
+def build(cfg: Config, spec: Spec, **given: Any) -> Any:
+    """The component that ``spec`` names, built with the settings of ``cfg``; ``given`` arguments pass as they are.
+
+    Components under ``inject`` are built in order; each gets the ``out_specs`` of the one before it (or of a given
+    argument) when its constructor has a parameter ``in_specs``. Raises :class:`ConfigError` as :func:`plan` does, and
+    for a setting that is required and absent.
+    """
+    return _construct(plan(cfg, freeze(spec), given))
+
+
+def _construct(plan: Plan) -> Any:
+    component, arguments = plan.component, dict(plan.arguments)
+    specs = None
+    for value in arguments.values():
+        specs = getattr(value, "out_specs", specs)
+    for key, part in plan.parts.items():
+        if specs is not None and "in_specs" in part.component.parameters and "in_specs" not in part.arguments:
+            part.arguments["in_specs"] = specs
+        arguments[key] = _construct(part)
+        specs = getattr(arguments[key], "out_specs", specs)
+    for key, parameter in component.parameters.items():
+        if key not in arguments and parameter.default is parameter.empty:
+            raise LocatedError(plan.where, f"{component.name} needs the setting '{key}'")
+    try:
+        return component.cls(**arguments)
+    except LocatedError:
+        raise
+    except ConfigError as error:
+        raise LocatedError(plan.where, f"{component.name}: {error}") from error
+
+
+def _block(cfg: Config, name: str) -> Config:
+    block = cfg.get(name)
+    if block is None:
+        return Config({}, {}, cfg.mark(name))
+    if not isinstance(block, Config):
+        raise LocatedError(cfg.mark(name), f"{name} must be a mapping of its settings, not {block!r}")
+    return block
+
+
+def _refuse_unknown(component: Component, settings: Config, given: Mapping[str, Any]) -> None:
+    unknown_given = [key for key in given if key not in component.parameters]
+    if unknown_given:
+        raise TypeError(f"{component.name} has no parameters {unknown_given}")
+    for key in settings:
+        if key not in component.parameters:
+            raise LocatedError(
+                settings.mark(key),
+                f"{component.name}.{key} is not a setting of {component.name}{nearest(key, component.parameters)}",
+            )

@@ -1,0 +1,96 @@
+"""Components: classes that a configuration names, found by importing the rooms that hold them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar, overload
+
+from ppkd.config.value import LocatedError, Mark
+from ppkd.utils.errors import nearest
+
+ROOMS = ("ppkd.models", "ppkd.data", "ppkd.engine", "ppkd.distill", "ppkd.metrics")
+
+_Class = TypeVar("_Class", bound=type)
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered class: its constructor's parameters, those shared with the top level, those built for it."""
+
+    name: str
+    cls: type
+    parameters: Mapping[str, inspect.Parameter]
+    shared: tuple[str, ...] = ()
+    inject: tuple[str, ...] = ()
+
+
+_COMPONENTS: dict[str, Component] = {}
+
+
+@overload
+def register(cls: _Class) -> _Class: ...
+@overload
+def register(*, shared: Iterable[str] = (), inject: Iterable[str] = ()) -> Callable[[_Class], _Class]: ...
+def register(cls: Any = None, *, shared: Iterable[str] = (), inject: Iterable[str] = ()) -> Any:
+    """Class decorator: the class can be named in a configuration and built by :func:`ppkd.config.build`.
+
+    ``shared`` parameters come from the top level of the configuration where the component's own settings are silent
+    (``num_classes``); ``inject`` parameters are components, built in this order and handed over.
+    """
+
+    def add(cls: _Class) -> _Class:
+        component = _component(cls, tuple(shared), tuple(inject))
+        known = _COMPONENTS.get(component.name)
+        if known is not None and known.cls.__module__ != cls.__module__:
+            raise TypeError(f"{cls.__module__} and {known.cls.__module__} both register a component {component.name}")
+        _COMPONENTS[component.name] = component
+        return cls
+
+    return add if cls is None else add(cls)
+
+
+def _component(cls: type, shared: tuple[str, ...], inject: tuple[str, ...]) -> Component:
+    parameters = dict(inspect.signature(cls).parameters)
+    if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values()):
+        raise TypeError(f"{cls.__name__} must name every parameter: *args and **kwargs would swallow a typo")
+    absent = [name for name in (*shared, *inject) if name not in parameters]
+    if absent:
+        raise TypeError(f"{cls.__name__} has no parameters {absent}, which it declares as shared or inject")
+    return Component(cls.__name__, cls, parameters, shared, inject)
+
+
+def find(name: str) -> Component | None:
+    """The component called ``name``, or None; the rooms are imported before the answer is None."""
+    if name not in _COMPONENTS:
+        _discover()
+    return _COMPONENTS.get(name)
+
+
+def lookup(name: str, where: Mark | str) -> Component:
+    """The component called ``name``; raises :class:`ConfigError` at ``where`` with the nearest name there is."""
+    component = find(name)
+    if component is None:
+        raise LocatedError(where, f"there is no component '{name}'{nearest(name, _COMPONENTS)}")
+    return component
+
+
+def names() -> list[str]:
+    """The names of all components, sorted."""
+    _discover()
+    return sorted(_COMPONENTS)
+
+
+@cache
+def _discover() -> None:
+    """Import every module of the rooms, so that a new file needs no list to be edited."""
+    for room in ROOMS:
+        package = importlib.import_module(room)
+        for module in pkgutil.walk_packages(package.__path__, prefix=f"{room}."):
+            if module.name not in sys.modules:
+                importlib.import_module(module.name)

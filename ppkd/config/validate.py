@@ -1,0 +1,93 @@
+"""Checking a whole detector configuration before anything heavy starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from ppkd.config.factory import Plan, named, plan
+from ppkd.config.options import runtime, runtime_keys
+from ppkd.config.registry import find, names
+from ppkd.config.value import Config, LocatedError, Mark
+from ppkd.utils.errors import nearest
+
+READERS = ("TrainReader", "EvalReader", "TestReader")
+DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
+TRANSFORMS = ("sample_transforms", "batch_transforms")
+
+# PaddleDetection's top-level keys for other devices, other tasks or its own launcher; a file may keep them.
+WITHOUT_EFFECT = frozenset(
+    "use_xpu use_npu use_mlu use_gcu use_custom_device data_format hidden_dim log_ranks profiler_options "
+    "print_mem_info uniform_output_enabled custom_white_list custom_black_list init_loss_scaling master_grad "
+    "save_prediction_only IouType bias classwise sync_bn".split()
+)
+
+_log = logging.getLogger("ppkd.config")
+
+
+def check(cfg: Config) -> None:
+    """Check every key of a detector's configuration; nothing is built and no data set is opened.
+
+    Raises :class:`ConfigError` with file, line, key and the nearest valid name for an unknown key or a wrong type.
+    Known PaddleDetection keys that mean nothing here are noted once in the log.
+    """
+    options = runtime(cfg)
+    known = {*runtime_keys(), *READERS, *DATASETS}
+    idle = [key for key in cfg if key in WITHOUT_EFFECT and key not in known]
+    for key in cfg:
+        if key in known or key in idle or cfg.mark(key).anchor:
+            continue
+        if find(key) is None:
+            valid = [*known, *names(), *WITHOUT_EFFECT]
+            raise LocatedError(cfg.mark(key), f"{key} is not a key of a configuration{nearest(key, valid)}")
+        _check(cfg, key, cfg.mark(key))
+    _check(cfg, options.architecture, cfg.mark("architecture"))
+    for key in DATASETS:
+        if cfg.get(key) is not None:
+            _check(cfg, cfg[key], cfg.mark(key))
+    for key in READERS:
+        for entry, mark in _transforms(cfg, key):
+            _check(cfg, entry, mark)
+    if idle:
+        _log.info("%s: without effect here: %s", cfg.path or cfg.origin, ", ".join(idle))
+
+
+def _check(cfg: Config, spec: object, mark: Mark) -> None:
+    """Check one component, its parts, and the components named in its settings."""
+    if not isinstance(spec, str | Config):
+        raise LocatedError(mark, f"expected a component's name or settings, not {spec!r}")
+    _check_parts(cfg, plan(cfg, spec, where=mark))
+
+
+def _check_parts(cfg: Config, checked: Plan) -> None:
+    for part in checked.parts.values():
+        _check_parts(cfg, part)
+    for value in checked.arguments.values():
+        for nested, mark in _components_in(value):
+            _check(cfg, nested, mark)
+
+
+def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
+    """Mappings with a ``name`` of a component, at any depth of a setting that is passed on as it is."""
+    items = value.values() if isinstance(value, Config) else value if isinstance(value, tuple) else ()
+    if isinstance(value, Config) and isinstance(value.get("name"), str):
+        yield value, value.origin
+        return
+    for item in items:
+        yield from _components_in(item)
+
+
+def _transforms(cfg: Config, reader: str) -> Iterator[tuple[Config | str, Mark]]:
+    block = cfg.get(reader)
+    if block is None:
+        return
+    if not isinstance(block, Config):
+        raise LocatedError(cfg.mark(reader), f"{reader} must be a mapping, not {block!r}")
+    for key in TRANSFORMS:
+        entries = block.get(key) or ()
+        if not isinstance(entries, tuple):
+            raise LocatedError(block.mark(key), f"{reader}.{key} must be a list of transforms")
+        for index, entry in enumerate(entries):
+            mark = block.mark(f"{key}.{index}")
+            named(entry, mark)
+            yield entry, mark
