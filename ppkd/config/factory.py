@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ppkd.config.convert import annotation_of, convert
@@ -16,10 +16,11 @@ Spec = str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """A component whose settings are checked: ``arguments`` are ready, ``parts`` are components to be built."""
+    """A component whose ``settings`` are checked: ``arguments`` are ready, ``parts`` are components to be built."""
 
     component: Component
     where: Mark
+    settings: Config
     arguments: dict[str, Any]
     parts: dict[str, Plan]
 
@@ -54,7 +55,7 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
     """
     name, nested = named(spec, where)
     component = lookup(name, nested.mark() if not isinstance(spec, str) else where)
-    settings = _block(cfg, name).merge(nested)
+    settings = _block(cfg, component).merge(nested)
     place = settings.origin if settings else where
     given = given or {}
     arguments = dict(given)
@@ -69,7 +70,7 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
         if source is not None and key not in given and key not in component.inject:
             label = f"{name}.{key}" if source is settings else key
             arguments[key] = convert(source[key], annotation_of(component.cls, key), label, source.mark(key))
-    return Plan(component, place, arguments, parts)
+    return Plan(component, place, settings, arguments, parts)
 
 
 def build(cfg: Config, spec: Spec, **given: Any) -> Any:
@@ -79,7 +80,8 @@ def build(cfg: Config, spec: Spec, **given: Any) -> Any:
     argument) when its constructor has a parameter ``in_specs``. Raises :class:`ConfigError` as :func:`plan` does, and
     for a setting that is required and absent.
     """
-    return _construct(plan(cfg, freeze(spec), given))
+    named_at = (cfg.mark(key) for key, value in cfg.items() if isinstance(spec, str) and value == spec)
+    return _construct(plan(cfg, freeze(spec), given, where=next(named_at, cfg.origin)))
 
 
 def _construct(plan: Plan) -> Any:
@@ -100,16 +102,22 @@ def _construct(plan: Plan) -> Any:
     except LocatedError:
         raise
     except ConfigError as error:
-        raise LocatedError(plan.where, f"{component.name}: {error}") from error
+        text = str(error)
+        named_already = text.startswith(component.name)
+        raise LocatedError(plan.where, text if named_already else f"{component.name}: {text}") from error
 
 
-def _block(cfg: Config, name: str) -> Config:
-    block = cfg.get(name)
-    if block is None:
-        return Config({}, {}, cfg.mark(name))
-    if not isinstance(block, Config):
-        raise LocatedError(cfg.mark(name), f"{name} must be a mapping of its settings, not {block!r}")
-    return block
+def _block(cfg: Config, component: Component) -> Config:
+    """The top-level settings of a component, under its name or an alias."""
+    merged = Config({}, {}, cfg.origin)
+    for name in (*component.aliases, component.name):
+        block = cfg.get(name)
+        if block is None:
+            continue
+        if not isinstance(block, Config):
+            raise LocatedError(cfg.mark(name), f"{name} must be a mapping of its settings, not {block!r}")
+        merged = merged.merge(replace(block, tagged=False))
+    return merged
 
 
 def _refuse_unknown(component: Component, settings: Config, given: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
 from ppkd.config.convert import convert
-from ppkd.config.value import Config, LocatedError, Mark, MissingKeyError
+from ppkd.config.value import Config, LocatedError, MissingKeyError
 from ppkd.utils.errors import nearest
 
 
@@ -91,6 +91,4 @@ def _typed(cls: type, cfg: Config, prefix: str) -> dict[str, Any]:
     """The settings of dataclass ``cls`` that ``cfg`` sets, checked; a null stands for the default."""
     hints = get_type_hints(cls)
     keys = [f.name for f in fields(cls) if f.name in cfg and f.default_factory is MISSING]
-    return {
-        key: convert(cfg[key], hints[key], prefix + key, Mark(cfg.where(key))) for key in keys if cfg[key] is not None
-    }
+    return {key: convert(cfg[key], hints[key], prefix + key, cfg.mark(key)) for key in keys if cfg[key] is not None}

@@ -28,6 +28,7 @@ class Component:
     parameters: Mapping[str, inspect.Parameter]
     shared: tuple[str, ...] = ()
     inject: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 _COMPONENTS: dict[str, Component] = {}
@@ -36,33 +37,39 @@ _COMPONENTS: dict[str, Component] = {}
 @overload
 def register(cls: _Class) -> _Class: ...
 @overload
-def register(*, shared: Iterable[str] = (), inject: Iterable[str] = ()) -> Callable[[_Class], _Class]: ...
-def register(cls: Any = None, *, shared: Iterable[str] = (), inject: Iterable[str] = ()) -> Any:
+def register(
+    *, shared: Iterable[str] = (), inject: Iterable[str] = (), aliases: Iterable[str] = ()
+) -> Callable[[_Class], _Class]: ...
+def register(
+    cls: Any = None, *, shared: Iterable[str] = (), inject: Iterable[str] = (), aliases: Iterable[str] = ()
+) -> Any:
     """Class decorator: the class can be named in a configuration and built by :func:`ppkd.config.build`.
 
     ``shared`` parameters come from the top level of the configuration where the component's own settings are silent
-    (``num_classes``); ``inject`` parameters are components, built in this order and handed over.
+    (``num_classes``); ``inject`` parameters are components, built in this order and handed over. ``aliases`` are
+    other names that a configuration may use.
     """
 
     def add(cls: _Class) -> _Class:
-        component = _component(cls, tuple(shared), tuple(inject))
-        known = _COMPONENTS.get(component.name)
-        if known is not None and known.cls.__module__ != cls.__module__:
-            raise TypeError(f"{cls.__module__} and {known.cls.__module__} both register a component {component.name}")
-        _COMPONENTS[component.name] = component
+        component = _component(cls, tuple(shared), tuple(inject), tuple(aliases))
+        for name in (component.name, *component.aliases):
+            known = _COMPONENTS.get(name)
+            if known is not None and known.cls.__module__ != cls.__module__:
+                raise TypeError(f"{cls.__module__} and {known.cls.__module__} both register a component {name}")
+            _COMPONENTS[name] = component
         return cls
 
     return add if cls is None else add(cls)
 
 
-def _component(cls: type, shared: tuple[str, ...], inject: tuple[str, ...]) -> Component:
+def _component(cls: type, shared: tuple[str, ...], inject: tuple[str, ...], aliases: tuple[str, ...]) -> Component:
     parameters = dict(inspect.signature(cls).parameters)
     if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values()):
         raise TypeError(f"{cls.__name__} must name every parameter: *args and **kwargs would swallow a typo")
     absent = [name for name in (*shared, *inject) if name not in parameters]
     if absent:
         raise TypeError(f"{cls.__name__} has no parameters {absent}, which it declares as shared or inject")
-    return Component(cls.__name__, cls, parameters, shared, inject)
+    return Component(cls.__name__, cls, parameters, shared, inject, aliases)
 
 
 def find(name: str) -> Component | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
-from ppkd.config.factory import Plan, named, plan
+from ppkd.config.convert import convert
+from ppkd.config.factory import Plan, plan
 from ppkd.config.options import runtime, runtime_keys
 from ppkd.config.registry import find, names
 from ppkd.config.value import Config, LocatedError, Mark
@@ -17,10 +19,43 @@ TRANSFORMS = ("sample_transforms", "batch_transforms")
 
 # PaddleDetection's top-level keys for other devices, other tasks or its own launcher; a file may keep them.
 WITHOUT_EFFECT = frozenset(
-    "use_xpu use_npu use_mlu use_gcu use_custom_device data_format hidden_dim log_ranks profiler_options "
-    "print_mem_info uniform_output_enabled custom_white_list custom_black_list init_loss_scaling master_grad "
-    "save_prediction_only IouType bias classwise sync_bn".split()
+    {
+        "use_xpu",
+        "use_npu",
+        "use_mlu",
+        "use_gcu",
+        "use_custom_device",
+        "data_format",
+        "hidden_dim",
+        "log_ranks",
+        "profiler_options",
+        "print_mem_info",
+        "uniform_output_enabled",
+        "custom_white_list",
+        "custom_black_list",
+        "init_loss_scaling",
+        "master_grad",
+        "save_prediction_only",
+        "IouType",
+        "bias",
+        "sync_bn",
+    }
 )
+
+READER_SETTINGS: dict[str, Any] = {
+    "sample_transforms": Any,
+    "batch_transforms": Any,
+    "inputs_def": dict[str, int | list[int]],
+    "batch_size": int,
+    "shuffle": bool,
+    "drop_last": bool,
+    "collate_batch": bool,
+    "use_shared_memory": bool,
+    "mixup_epoch": int,
+    "cutmix_epoch": int,
+    "num_classes": int,
+}
+INPUTS = ("image_shape", "num_max_boxes")
 
 _log = logging.getLogger("ppkd.config")
 
@@ -46,8 +81,7 @@ def check(cfg: Config) -> None:
         if cfg.get(key) is not None:
             _check(cfg, cfg[key], cfg.mark(key))
     for key in READERS:
-        for entry, mark in _transforms(cfg, key):
-            _check(cfg, entry, mark)
+        _check_reader(cfg, key)
     if idle:
         _log.info("%s: without effect here: %s", cfg.path or cfg.origin, ", ".join(idle))
 
@@ -62,9 +96,10 @@ def _check(cfg: Config, spec: object, mark: Mark) -> None:
 def _check_parts(cfg: Config, checked: Plan) -> None:
     for part in checked.parts.values():
         _check_parts(cfg, part)
-    for value in checked.arguments.values():
-        for nested, mark in _components_in(value):
-            _check(cfg, nested, mark)
+    for key, value in checked.settings.items():
+        if key not in checked.parts:
+            for nested, mark in _components_in(value):
+                _check(cfg, nested, mark)
 
 
 def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
@@ -77,17 +112,27 @@ def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
         yield from _components_in(item)
 
 
-def _transforms(cfg: Config, reader: str) -> Iterator[tuple[Config | str, Mark]]:
+def _check_reader(cfg: Config, reader: str) -> None:
     block = cfg.get(reader)
     if block is None:
         return
     if not isinstance(block, Config):
         raise LocatedError(cfg.mark(reader), f"{reader} must be a mapping, not {block!r}")
+    _refuse_unknown(block, reader, READER_SETTINGS)
+    for key, value in block.items():
+        if value is not None:
+            convert(value, READER_SETTINGS[key], f"{reader}.{key}", block.mark(key))
+    if block.get("inputs_def") is not None:
+        _refuse_unknown(block["inputs_def"], f"{reader}.inputs_def", INPUTS)
     for key in TRANSFORMS:
         entries = block.get(key) or ()
         if not isinstance(entries, tuple):
             raise LocatedError(block.mark(key), f"{reader}.{key} must be a list of transforms")
         for index, entry in enumerate(entries):
-            mark = block.mark(f"{key}.{index}")
-            named(entry, mark)
-            yield entry, mark
+            _check(cfg, entry, block.mark(f"{key}.{index}"))
+
+
+def _refuse_unknown(block: Config, name: str, valid: Collection[str]) -> None:
+    for key in block:
+        if key not in valid:
+            raise LocatedError(block.mark(key), f"{name}.{key} is not a setting of {name}{nearest(key, valid)}")
