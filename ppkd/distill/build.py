@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ppkd.config import Config, build, load_config
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import DistillModel
-from ppkd.distill.schedule import WeightSchedule
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.weights import load_weights
 from ppkd.structures import DetectorSpec
-from ppkd.utils.errors import ConfigError, PPKDError, SpecError, nearest
+from ppkd.utils.errors import ConfigError, SpecError, nearest
 from ppkd.utils.logger import get_logger
 
 KEYS = {
@@ -40,7 +38,7 @@ def build_distiller(cfg: Config, slim: Config) -> DistillModel:
     check_slim(slim)
     student = build_detector(cfg)
     teacher = _build_teacher(slim)
-    losses = {name: _build_loss(slim, name, student.spec(), teacher.spec()) for name in slim["losses"]}
+    losses = build_losses(slim, student.spec(), teacher.spec())
     for part in slim.at("student.inherit", ()):
         _inherit(student, teacher, part, slim)
     consumed = {entry for loss in losses.values() for entry in loss.consumes}
@@ -72,6 +70,11 @@ def check_slim(slim: Config) -> None:
         )
 
 
+def build_losses(slim: Config, student: DetectorSpec, teacher: DetectorSpec) -> dict[str, DistillLoss]:
+    """The losses of a slim file between two detectors, by their keys in it."""
+    return {name: _build_loss(slim, name, student, teacher) for name in slim["losses"]}
+
+
 def resolve(path: str, slim: Config) -> str:
     """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it."""
     folders = [Path.cwd(), *Path(slim.path).resolve().parents]
@@ -92,31 +95,18 @@ def _build_teacher(slim: Config) -> Detector:
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
-    where = slim.where(f"losses.{name}")
-    settings: Any = slim["losses"][name]
-    if not isinstance(settings, Mapping) or "type" not in settings:
-        raise ConfigError(f"{where}: losses.{name} needs a type, e.g. {{type: OutputL2, weight: 100}}")
-    given: dict[str, Any] = {"student": student, "teacher": teacher}
-    if "schedule" in settings:
-        given["schedule"] = _schedule(settings["schedule"], f"{where}: losses.{name}")
-    spec = {"name": settings["type"]}
-    spec.update({key: value for key, value in settings.items() if key not in ("type", "schedule")})
+    where = f"{slim.where(f'losses.{name}')}: losses.{name}"
+    settings = slim["losses"][name]
+    if not isinstance(settings, Config) or "type" not in settings:
+        raise ConfigError(f"{where} needs a type, e.g. {{type: OutputL2, weight: 100}}")
     try:
-        loss = build(slim, spec, **given)
+        spec = settings.without("type").with_item("name", settings["type"], settings.mark("type"))
+        loss = build(slim, spec, student=student, teacher=teacher)
     except SpecError as error:
-        raise SpecError(f"{where}: losses.{name}: {error}") from error
+        raise SpecError(f"{where}: {error}") from error
     if not isinstance(loss, DistillLoss):
-        raise ConfigError(f"{where}: losses.{name}.type {settings['type']} is not a distillation loss")
+        raise ConfigError(f"{where}.type: {settings['type']} is not a distillation loss")
     return loss
-
-
-def _schedule(settings: Any, where: str) -> WeightSchedule:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(WeightSchedule).validate_python(dict(settings))
-    except (ValidationError, PPKDError, TypeError, ValueError) as error:
-        raise ConfigError(f"{where}.schedule: {error}") from error
 
 
 def _inherit(student: Detector, teacher: Detector, part: str, slim: Config) -> None:

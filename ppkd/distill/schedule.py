@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ppkd.utils.errors import ConfigError
-
 
 @dataclass(frozen=True)
 class WeightSchedule:
@@ -17,6 +15,9 @@ class WeightSchedule:
         warmup_epochs: the factor grows linearly from 0 to 1 over so many epochs.
         decay: ``cosine`` lets it fall from 1 to 0 along half a cosine, ending at ``stop_epoch``.
         stop_epoch: from here on the loss is 0.
+
+    Raises:
+        ValueError: a negative number, or a cosine without an end.
     """
 
     warmup_epochs: float = 0.0
@@ -25,11 +26,11 @@ class WeightSchedule:
 
     def __post_init__(self) -> None:
         if self.warmup_epochs < 0:
-            raise ConfigError(f"schedule.warmup_epochs is {self.warmup_epochs}: give 0 or more")
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}: give 0 or more")
         if self.decay == "cosine" and self.stop_epoch is None:
-            raise ConfigError("schedule.decay is cosine, which ends at schedule.stop_epoch: give that epoch too")
+            raise ValueError("decay is cosine, which ends at stop_epoch: give that epoch too")
         if self.stop_epoch is not None and self.stop_epoch <= 0:
-            raise ConfigError(f"schedule.stop_epoch is {self.stop_epoch}: give a number above 0")
+            raise ValueError(f"stop_epoch is {self.stop_epoch}: give a number above 0")
 
     def factor(self, epoch: float) -> float:
         """The factor at ``epoch``, between 0 and 1."""

@@ -1,0 +1,126 @@
+"""Time of a distillation step against the student's step plus a bare teacher forward, interleaved in one run.
+
+    python benchmarks/step.py                                  # YOLOv3 MobileNetV1 from ResNet34, both losses
+    python benchmarks/step.py --size 160 --batch_size 2 --rounds 40
+
+Each round times both variants once, in alternating order, so that a drift of the machine's speed hits both. The ratio
+is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ppkd.utils.runtime import prepare
+
+if TYPE_CHECKING:
+    import paddle
+
+    from ppkd.distill import DistillModel
+    from ppkd.structures import Batch
+
+ROOT = Path(__file__).resolve().parents[1]
+Step = Callable[[], None]
+
+
+def build(slim: Path, student: Path, teacher: Path) -> DistillModel:
+    """The distillation model of a slim file, with random weights on both sides."""
+    from ppkd.config import load_config
+    from ppkd.distill.build import build_losses
+    from ppkd.distill.model import DistillModel
+    from ppkd.distill.teacher import FrozenTeacher
+    from ppkd.models import build_detector
+
+    models = [build_detector(load_config(str(path))) for path in (student, teacher)]
+    losses = build_losses(load_config(str(slim)), models[0].spec(), models[1].spec())
+    consumed = {entry for loss in losses.values() for entry in loss.consumes}
+    return DistillModel(models[0], FrozenTeacher(models[1], consumed), losses)
+
+
+def random_batch(images: int, size: int, boxes: int = 8) -> Batch:
+    """A batch of noise with random boxes."""
+    import numpy as np
+    import paddle
+
+    rng = np.random.default_rng(0)
+    corners = [np.sort(rng.uniform(0, size, (boxes, 2, 2)), axis=1).reshape(boxes, 4) for _ in range(images)]
+    return {
+        "image": paddle.to_tensor(rng.standard_normal((images, 3, size, size)).astype("float32")),
+        "im_shape": paddle.full([images, 2], float(size)),
+        "scale_factor": paddle.ones([images, 2]),
+        "im_id": paddle.arange(images).reshape([images, 1]),
+        "gt_bbox": [paddle.to_tensor(one.astype("float32")) for one in corners],
+        "gt_class": [paddle.to_tensor(rng.integers(0, 80, boxes)) for _ in range(images)],
+    }
+
+
+def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
+    """The two things to compare, each a complete training step."""
+    import paddle
+
+    optimizers = [paddle.optimizer.Momentum(1e-6, parameters=part.parameters()) for part in (model, model.student)]
+
+    def distil() -> None:
+        _step(model(batch)["loss"], optimizers[0])
+
+    def apart() -> None:
+        with paddle.no_grad():
+            model.teacher.detector.extract(batch)
+        _step(model.student(batch)["loss"], optimizers[1])
+
+    return {"distillation step": distil, "student step + teacher forward": apart}
+
+
+def _step(loss: paddle.Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
+    loss.backward()
+    optimizer.step()
+    optimizer.clear_grad()
+    loss.item()
+
+
+def interleave(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step in each round, after two rounds of warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + 2):
+        order = list(steps) if number % 2 else list(reversed(steps))
+        for name in order:
+            start = time.perf_counter()
+            steps[name]()
+            if number >= 2:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def main() -> None:
+    """Print medians and the ratio for every slim file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--student", default="configs/yolov3/yolov3_mobilenet_v1_270e_coco.yml")
+    parser.add_argument("--teacher", default="configs/yolov3/yolov3_r34_270e_coco.yml")
+    parser.add_argument("--slim", nargs="+", default=["yolov3_l2", "yolov3_fine_grained"])
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--rounds", type=int, default=20)
+    args = parser.parse_args()
+    print(prepare())
+    for name in args.slim:
+        model = build(ROOT / f"slim/distill/{name}.yml", ROOT / args.student, ROOT / args.teacher)
+        model.train()
+        times = interleave(variants(model, random_batch(args.batch_size, args.size)), args.rounds)
+        distilled, apart = times.values()
+        ratio = statistics.median(a / b for a, b in zip(distilled, apart, strict=True))
+        print(f"{name}: {args.batch_size} x {args.size} px, {args.rounds} rounds")
+        for label, seconds in times.items():
+            print(f"  {label}: median {1e3 * statistics.median(seconds):.0f} ms")
+        print(f"  ratio: {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()
