@@ -127,7 +127,7 @@ def write_weights(path: PathLike, state: Mapping[str, Any]) -> None:
         if Path(path).suffix == ".safetensors":
             from safetensors.numpy import save
 
-            file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+            file.write(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
         else:
             _PortablePickler(file, _PROTOCOL).dump(arrays)
 
