@@ -78,9 +78,9 @@ def load_pretrain(model: nn.Layer, source: str | os.PathLike[str]) -> LoadReport
     """
     arrays = read_weights(fetch(source))
     names = model.state_dict().keys()
-    prefixed = {_BACKBONE + name: array for name, array in arrays.items()}
-    if len(prefixed.keys() & names) > len(arrays.keys() & names):
-        arrays = prefixed
+    of_backbone = {name for name in arrays if _BACKBONE + name in names}
+    if len(of_backbone) > len(arrays.keys() & names):
+        arrays = {(_BACKBONE + name if name in of_backbone else name): array for name, array in arrays.items()}
     return _load(model, arrays, str(source), strict=False)
 
 
@@ -88,7 +88,7 @@ def _load(model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str, strict
     target = model.state_dict()
     ready: dict[str, np.ndarray] = {}
     cast, mismatched = [], []
-    for name in target.keys() & arrays.keys():
+    for name in (name for name in target if name in arrays):
         array = _bfloat16_as_float32(arrays[name])
         wanted = _dtype_name(target[name])
         if tuple(array.shape) != tuple(target[name].shape):
@@ -105,8 +105,8 @@ def _load(model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str, strict
         total=len(target),
         missing=tuple(name for name in target if name not in arrays),
         unexpected=tuple(name for name in arrays if name not in target),
-        mismatched=tuple(sorted(mismatched)),
-        cast=tuple(sorted(cast)),
+        mismatched=tuple(mismatched),
+        cast=tuple(cast),
     )
     _check(report, type(model).__name__, strict)
     for name, array in ready.items():
