@@ -1,0 +1,1 @@
+"""Which cells, anchors or proposals answer for which ground truth."""

@@ -1,0 +1,1 @@
+"""Whole detectors, one per file."""

@@ -32,11 +32,11 @@ class Detector(nn.Layer):
         """
 
     @abstractmethod
-    def assign(self, record: Record, batch: Batch) -> Any:
+    def assign(self, record: Any, batch: Batch) -> Any:
         """Training targets for the cells or proposals of ``record`` from the ground truth of ``batch``."""
 
     @abstractmethod
-    def loss(self, record: Record, targets: Any) -> dict[str, Tensor]:
+    def loss(self, record: Any, targets: Any) -> dict[str, Tensor]:
         """Named scalar loss terms, without their total."""
 
     @abstractmethod

@@ -1,0 +1,1 @@
+"""Networks from feature maps to raw predictions."""

@@ -1,0 +1,1 @@
+"""Networks that mix the backbone's levels."""

@@ -1,0 +1,112 @@
+"""YOLOv3's head: one 1x1 convolution per level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import paddle
+from paddle import ParamAttr, Tensor, nn
+from paddle.regularizer import L2Decay
+
+from ppkd.config import register
+from ppkd.models.assigners.yolo_assigner import YOLOAssigner
+from ppkd.models.losses.yolo_loss import YOLOv3Loss
+from ppkd.structures import LevelSpec, YOLORecord
+from ppkd.utils.errors import ConfigError
+
+ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
+ANCHOR_MASKS = ((6, 7, 8), (3, 4, 5), (0, 1, 2))
+
+
+@register(shared=("num_classes", "data_format"), inject=("loss",))
+class YOLOv3Head(nn.Layer):
+    """Per level A * (5 + C) channels: x, y, w, h, objectness and C class logits of each of the A anchors.
+
+    ``anchors`` are widths and heights in pixels of the network's input; ``anchor_masks`` picks those of each level,
+    coarsest first, the same number everywhere. The assigner of the targets and the loss live here too.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_specs: Sequence[LevelSpec],
+        loss: YOLOv3Loss,
+        anchors: Sequence[Sequence[float]] = ANCHORS,
+        anchor_masks: Sequence[Sequence[int]] = ANCHOR_MASKS,
+        num_classes: int = 80,
+        iou_aware: Literal[False] = False,
+        data_format: Literal["NCHW"] = "NCHW",
+    ):
+        super().__init__()
+        _check(in_specs, loss, anchors, anchor_masks)
+        self.in_specs = tuple(in_specs)
+        self.num_classes = num_classes
+        self.num_anchors = len(anchor_masks[0])
+        self.level_anchors = [[float(side) for i in mask for side in anchors[i]] for mask in anchor_masks]
+        self.yolo_output = nn.LayerList(
+            [
+                nn.Conv2D(
+                    spec.channels,
+                    self.num_anchors * (5 + num_classes),
+                    kernel_size=1,
+                    bias_attr=ParamAttr(regularizer=L2Decay(0.0)),
+                )
+                for spec in in_specs
+            ]
+        )
+        self.loss = loss
+        self.assigner = YOLOAssigner(
+            anchors=anchors,
+            anchor_masks=anchor_masks,
+            strides=loss.downsample,
+            num_classes=num_classes,
+            ignore_thresh=loss.ignore_thresh,
+            scale_x_y=loss.scale_x_y,
+        )
+
+    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
+        """Channels per anchor, stride and anchors of what :meth:`record` splits."""
+        channels = {"cls_logits": self.num_classes, "objectness": 1, "box_xywh": 4}
+        return {
+            name: tuple(LevelSpec(count, spec.stride, self.num_anchors) for spec in self.in_specs)
+            for name, count in channels.items()
+        }
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Raw maps [N, A * (5 + C), H, W] of the neck's features, level by level."""
+        return [conv(feature) for conv, feature in zip(self.yolo_output, features, strict=True)]
+
+    def record(self, features: list[Tensor]) -> YOLORecord:
+        """The raw maps of ``features``, split by meaning."""
+        entries: tuple[list[Tensor], ...] = ([], [], [])
+        for raw in self(features):
+            level = paddle.unflatten(raw, 1, [self.num_anchors, 5 + self.num_classes])
+            parts = paddle.split(level, [4, 1, self.num_classes], axis=2)
+            for entry, part in zip(entries, parts, strict=True):
+                entry.append(part)
+        boxes, objectness, logits = entries
+        return YOLORecord(neck=features, cls_logits=logits, objectness=objectness, box_xywh=boxes)
+
+
+def _check(
+    in_specs: Sequence[LevelSpec],
+    loss: YOLOv3Loss,
+    anchors: Sequence[Sequence[float]],
+    anchor_masks: Sequence[Sequence[int]],
+) -> None:
+    strides = [spec.stride for spec in in_specs]
+    if list(loss.downsample) != strides:
+        raise ConfigError(
+            f"YOLOv3Loss.downsample is {list(loss.downsample)}, but the neck's levels have strides {strides}: "
+            "make them equal."
+        )
+    sizes = {len(mask) for mask in anchor_masks}
+    if len(anchor_masks) != len(strides) or len(sizes) != 1:
+        raise ConfigError(
+            f"YOLOv3Head.anchor_masks is {[list(mask) for mask in anchor_masks]}: expected lists of "
+            f"equal length, one for each of the {len(strides)} levels."
+        )
+    highest = max(index for mask in anchor_masks for index in mask)
+    if highest >= len(anchors):
+        raise ConfigError(f"YOLOv3Head.anchor_masks names anchor {highest}, but there are only {len(anchors)} anchors.")

@@ -1,0 +1,43 @@
+"""Pure functions on boxes, vectorised over any leading dimensions; the last axis holds the four numbers of a box."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor
+
+
+def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """Corners (..., 4) x1, y1, x2, y2 to centre and size (..., 4) cx, cy, w, h."""
+    size = boxes[..., 2:] - boxes[..., :2]
+    return paddle.concat([boxes[..., :2] + size * 0.5, size], axis=-1)
+
+
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """Centre and size (..., 4) cx, cy, w, h to corners (..., 4) x1, y1, x2, y2."""
+    half = boxes[..., 2:] * 0.5
+    return paddle.concat([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Area (...,) of corner boxes (..., 4); inverted boxes have none."""
+    size = (boxes[..., 2:] - boxes[..., :2]).clip(min=0)
+    return size[..., 0] * size[..., 1]
+
+
+def pairwise_iou(first: Tensor, second: Tensor, eps: float = 1e-9) -> Tensor:
+    """Intersection over union (..., P, M) of every corner box of (..., P, 4) with every one of (..., M, 4).
+
+    Boxes without area, padding for instance, overlap nothing.
+    """
+    one, other = first.unsqueeze(-2), second.unsqueeze(-3)
+    low = paddle.maximum(one[..., :2], other[..., :2])
+    high = paddle.minimum(one[..., 2:], other[..., 2:])
+    shared = area(paddle.concat([low, high], axis=-1))
+    return shared / (area(one) + area(other) - shared + eps)
+
+
+def size_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Overlap (..., P, M) of sizes (..., P, 2) and (M, 2), w and h, as if the boxes had a corner in common."""
+    one = first.unsqueeze(-2)
+    shared = paddle.minimum(one, second).prod(axis=-1)
+    return shared / (one.prod(axis=-1) + second.prod(axis=-1) - shared)
