@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ppkd.config import load_config
     from ppkd.deploy import Predictor, export_model
+    from ppkd import distill
     from ppkd.distill import build_distiller
-    from ppkd.engine import distill, evaluate, train
+    from ppkd.engine import evaluate, train
     from ppkd.models import build_detector
     from ppkd.models.weights import load_weights
 
@@ -36,7 +37,6 @@ _HOMES = {
     "Predictor": "ppkd.deploy",
     "export_model": "ppkd.deploy",
     "build_distiller": "ppkd.distill",
-    "distill": "ppkd.engine",
     "evaluate": "ppkd.engine",
     "train": "ppkd.engine",
     "build_detector": "ppkd.models",
@@ -46,6 +46,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """A public name, imported from its home on first use."""
+    if name == "distill":
+        return importlib.import_module("ppkd.distill")
     if name not in _HOMES:
         raise AttributeError(f"module 'ppkd' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
