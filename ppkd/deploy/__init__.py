@@ -1,0 +1,1 @@
+"""From a trained detector to Paddle Inference: export, preprocessing, prediction."""

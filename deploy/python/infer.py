@@ -1,0 +1,11 @@
+"""Detect objects in pictures or a video with a model that tools/export_model.py wrote."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ppkd.deploy.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The command line of ``deploy/python/infer.py``: pictures or a video through an exported model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppkd.utils.cli import add_flag, boolean, run
+from ppkd.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from ppkd.deploy.predictor import Predictor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 1 for a user's error, also when a picture could not be read."""
+    return run(detect, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """PaddleDetection's flags."""
+    parser = argparse.ArgumentParser(description="Detect objects in pictures or a video with an exported model.")
+    parser.add_argument("--model_dir", required=True, help="folder that tools/export_model.py wrote")
+    parser.add_argument("--image_file", help="one picture; wins over --image_dir")
+    parser.add_argument("--image_dir", help="folder of pictures")
+    parser.add_argument("--video_file", help="a video; wins over pictures")
+    parser.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
+    parser.add_argument("--threshold", type=float, default=0.5, help="lowest score that is drawn")
+    parser.add_argument("--output_dir", default="output", help="folder of the results")
+    parser.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
+    parser.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
+    parser.add_argument("--cpu_threads", type=_positive, default=1)
+    parser.add_argument("--save_images", type=boolean, default=True, metavar="BOOL", help="write drawn pictures")
+    add_flag(parser, "--save_results", "write all detections to bbox.json")
+    add_flag(parser, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
+    add_flag(parser, "--run_benchmark", "time each batch as the mean of several runs; draw nothing")
+    return parser
+
+
+def detect(args: argparse.Namespace) -> None:
+    """Does what the parsed flags say; the time that it took is printed even if some pictures could not be read."""
+    from ppkd.deploy.predictor import Predictor
+
+    if not (args.video_file or args.image_file or args.image_dir):
+        raise DataError("nothing to detect in: give --image_file, --image_dir or --video_file")
+    predictor = Predictor(
+        args.model_dir,
+        device=args.device,
+        run_mode=args.run_mode,
+        cpu_threads=args.cpu_threads,
+        enable_mkldnn=args.enable_mkldnn,
+    )
+    try:
+        task = _detect_video if args.video_file else _benchmark if args.run_benchmark else _detect_pictures
+        task(predictor, args)
+    finally:
+        print(predictor.timing.report())
+
+
+def _detect_pictures(predictor: Predictor, args: argparse.Namespace) -> None:
+    from ppkd.deploy.pictures import detect_pictures, find_pictures
+    from ppkd.deploy.results import Results
+
+    results = Results(
+        args.output_dir,
+        predictor.config.label_list,
+        predictor.config.category_ids,
+        threshold=args.threshold,
+        save_images=args.save_images,
+        announce=_announce,
+    )
+    pictures = find_pictures(args.image_file, args.image_dir)
+    try:
+        detect_pictures(predictor, pictures, results.add, batch_size=args.batch_size, progress=_iteration)
+    finally:
+        if args.save_results:
+            _announce(results.write_json())
+
+
+def _benchmark(predictor: Predictor, args: argparse.Namespace) -> None:
+    from ppkd.deploy.pictures import find_pictures, readable_batches
+
+    pictures = find_pictures(args.image_file, args.image_dir)
+    for number, batch in enumerate(readable_batches(predictor, pictures, args.batch_size)):
+        _iteration(number)
+        predictor.benchmark([prepared for _, prepared in batch])
+
+
+def _iteration(number: int) -> None:
+    print(f"Test iter {number}")
+
+
+def _announce(path: Path) -> None:
+    print(f"save result to: {path}")
+
+
+def _detect_video(predictor: Predictor, args: argparse.Namespace) -> None:
+    from ppkd.deploy.video import detect_video
+
+    path = detect_video(
+        predictor,
+        args.video_file,
+        args.output_dir,
+        predictor.config.label_list,
+        threshold=args.threshold,
+        progress=lambda frame: print(f"detect frame: {frame}"),
+    )
+    _announce(path)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, not {text}")
+    return number

@@ -1,0 +1,112 @@
+"""Export of a trained detector to Paddle Inference."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paddle
+from paddle import Tensor, nn
+from paddle.static import InputSpec
+
+from ppkd.config import runtime
+from ppkd.deploy.fuse import fused
+from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
+from ppkd.deploy.labels import class_labels
+from ppkd.deploy.modes import evaluation_mode
+from ppkd.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ppkd.config import Config, Export
+    from ppkd.models.detectors.detector import Detector
+
+_TRACE_SIZE = 64
+
+
+class Deployed(nn.Layer):
+    """A detector as a function of three tensors, with the part of its post-processing that ``options`` ask for."""
+
+    def __init__(self, model: Detector, options: Export) -> None:
+        super().__init__()
+        self.model = model
+        self.raw = options.benchmark or not options.post_process
+
+    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, ...]:
+        """What ``predict`` gives; with raw outputs the record's entries except the neck's, entry by entry, level by level."""
+        batch = {"image": image, "im_shape": im_shape, "scale_factor": scale_factor}
+        if self.raw:
+            record = self.model.extract(batch)
+            return tuple(level for name in record.entries() if name != "neck" for level in getattr(record, name))
+        result = self.model.predict(batch)
+        return result["bbox"], result["bbox_num"]
+
+
+def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
+    """Writes ``{output_dir}/{cfg.name}/`` with model.json, model.pdiparams and infer_cfg.yml; returns the folder.
+
+    The outputs are ``bbox`` (M, 6) and ``bbox_num`` (N,). ``export.nms`` false gives decoded boxes [N, P, 4] and scores
+    [N, C, P] instead, ``export.post_process`` false or ``export.benchmark`` true the record's raw entries.
+    Inputs are ``image`` float32 [N, 3, H, W], ``im_shape`` and ``scale_factor`` float32 [N, 2]; sizes are dynamic
+    unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
+    student. The files are complete before the first one is put in place: a failed export leaves an older one alone.
+    ``model`` keeps its weights and the mode of every layer.
+    """
+    options = runtime(cfg).export
+    labels = class_labels(cfg)
+    description = InferConfig.of(cfg, labels.names, labels.category_ids)
+    detector = model.deployable()
+    target = Path(output_dir) / cfg.name
+    target.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
+    try:
+        with evaluation_mode(detector):
+            shipped = fused(detector, _trace_batch()) if options.fuse_conv_bn else detector
+            with _suppression(shipped, cfg, options.nms):
+                _save(Deployed(shipped, options), cfg, work / "model")
+        description.write(work / FILE_NAME)
+        for name in ("model.pdiparams", "model.json", FILE_NAME):
+            (work / name).replace(target / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+@contextmanager
+def _suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None]:
+    """Inside, unless ``wanted``, the detector's ``post_process`` passes decoded boxes and scores on as they are."""
+    if wanted:
+        yield
+        return
+    post_process = getattr(detector, "post_process", None)
+    if not hasattr(post_process, "nms"):
+        raise ConfigError(f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has no separate NMS")
+    nms, post_process.nms = post_process.nms, lambda boxes, scores: (boxes, scores)
+    try:
+        yield
+    finally:
+        post_process.nms = nms
+
+
+def _save(deployed: Deployed, cfg: Config, path: Path) -> None:
+    deployed.eval()
+    shape = image_shape(cfg)
+    specs = [
+        InputSpec(list(shape), "float32", name="image"),
+        InputSpec([shape[0], 2], "float32", name="im_shape"),
+        InputSpec([shape[0], 2], "float32", name="scale_factor"),
+    ]
+    paddle.jit.save(deployed, str(path), input_spec=specs)
+
+
+def _trace_batch() -> dict[str, Any]:
+    """One blank picture, to see in which order the layers run."""
+    size = paddle.full([1, 2], _TRACE_SIZE, dtype="float32")
+    return {
+        "image": paddle.zeros([1, 3, _TRACE_SIZE, _TRACE_SIZE]),
+        "im_shape": size,
+        "scale_factor": paddle.ones([1, 2]),
+    }

@@ -1,0 +1,141 @@
+"""``infer_cfg.yml``: what an exported model's user must know about it, in PaddleDetection's form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ppkd.config import named
+from ppkd.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ppkd.config import Config
+
+FILE_NAME = "infer_cfg.yml"
+Step = dict[str, Any]
+
+_MIN_SUBGRAPH = {"PPYOLOE": 3, "YOLO": 3, "PicoDet": 3, "GFL": 16, "RCNN": 40, "RetinaNet": 40}
+_RESIZE = {"interp": 1, "keep_ratio": True}
+_NORMALIZE = {"is_scale": True, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """Contents of ``infer_cfg.yml``. ``preprocess`` steps are ``{type: name, **settings}`` in order, after decoding.
+
+    ``category_ids`` are the data set's ids of the classes in ``label_list``, for results in COCO's form.
+    """
+
+    arch: str
+    metric: str
+    preprocess: tuple[Step, ...]
+    label_list: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    use_dynamic_shape: bool = True
+    draw_threshold: float = 0.5
+    min_subgraph_size: int = 3
+
+    @classmethod
+    def of(cls, cfg: Config, class_names: Sequence[str], category_ids: Sequence[int]) -> InferConfig:
+        """What ``cfg`` says: its ``architecture``, ``metric`` and ``TestReader``."""
+        arch, size = _family(cfg["architecture"])
+        return cls(
+            arch=arch,
+            metric=cfg["metric"],
+            preprocess=preprocess_steps(cfg),
+            label_list=tuple(class_names),
+            category_ids=tuple(category_ids),
+            use_dynamic_shape=None in image_shape(cfg),
+            min_subgraph_size=size,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> InferConfig:
+        """Reads a file written by ppkd or PaddleDetection; raises :class:`ConfigError` naming file and key."""
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot read the description of the exported model: {error}") from error
+        for key, kind in (("arch", str), ("metric", str), ("Preprocess", list), ("label_list", list)):
+            if not isinstance(found, Mapping) or not isinstance(found.get(key), kind):
+                raise ConfigError(f"{path}: expected a {kind.__name__} under the key '{key}'; export the model again")
+        labels = tuple(str(name) for name in found["label_list"])
+        return cls(
+            arch=found["arch"],
+            metric=found["metric"],
+            preprocess=tuple(found["Preprocess"]),
+            label_list=labels,
+            category_ids=tuple(found.get("category_ids", range(len(labels)))),
+            use_dynamic_shape=bool(found.get("use_dynamic_shape", True)),
+            draw_threshold=float(found.get("draw_threshold", 0.5)),
+            min_subgraph_size=int(found.get("min_subgraph_size", 3)),
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes the yaml file with PaddleDetection's keys, in its order."""
+        content = {
+            "mode": "paddle",
+            "draw_threshold": self.draw_threshold,
+            "metric": self.metric,
+            "use_dynamic_shape": self.use_dynamic_shape,
+            "arch": self.arch,
+            "min_subgraph_size": self.min_subgraph_size,
+            "Preprocess": list(self.preprocess),
+            "label_list": list(self.label_list),
+            "category_ids": list(self.category_ids),
+        }
+        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def image_shape(cfg: Config) -> tuple[int | None, int, int | None, int | None]:
+    """The exported input's N, C, H, W from ``TestReader.inputs_def.image_shape``; None where it stays open.
+
+    ``[3, 640, 640]`` and ``[1, 3, 640, 640]`` are understood, -1 and None mean open. Raises :class:`ConfigError`.
+    """
+    key = "TestReader.inputs_def.image_shape"
+    given = cfg.at(key, None) or (3, None, None)
+    sizes = [None if size in (None, -1) else size for size in given]
+    if len(sizes) == 3:
+        sizes.insert(0, None)
+    valid = len(sizes) == 4 and all(size is None or (isinstance(size, int) and size > 0) for size in sizes)
+    if not valid or sizes[1] not in (None, 3) or (sizes[2] is None) != (sizes[3] is None):
+        raise ConfigError(f"{cfg.where(key)}: {key} is {list(given)}, expected [3, height, width], or -1 for both")
+    return sizes[0], 3, sizes[2], sizes[3]
+
+
+def preprocess_steps(cfg: Config) -> tuple[Step, ...]:
+    """``TestReader``'s transforms after ``Decode`` as ``{type, **settings}``, with ``PadBatch`` as ``PadStride``.
+
+    A fixed ``image_shape`` is the target size of ``Resize``, as in PaddleDetection.
+    """
+    *_, height, width = image_shape(cfg)
+    steps = []
+    for name, settings in _transforms(cfg, "TestReader.sample_transforms"):
+        if name == "Resize":
+            settings = {**_RESIZE, **settings, **({"target_size": [height, width]} if height else {})}
+        elif name == "NormalizeImage":
+            settings = {**_NORMALIZE, **settings}
+        if name != "Decode":
+            steps.append({"type": name, **settings})
+    for name, settings in _transforms(cfg, "TestReader.batch_transforms"):
+        if name == "PadBatch" and settings.get("pad_to_stride", 0) > 0:
+            steps.append({"type": "PadStride", "stride": settings["pad_to_stride"]})
+    return tuple(steps)
+
+
+def _transforms(cfg: Config, key: str) -> list[tuple[str, dict[str, Any]]]:
+    """Names and settings of a reader's list of ``{Name: {settings}}``."""
+    listed = [named(entry, cfg.mark(f"{key}.{index}")) for index, entry in enumerate(cfg.at(key, None) or ())]
+    return [(name, settings.to_dict()) for name, settings in listed]
+
+
+def _family(architecture: str) -> tuple[str, int]:
+    """The deployment name of an architecture and TensorRT's least subgraph, e.g. ``YOLOv3`` -> ``YOLO``, 3."""
+    for family, size in _MIN_SUBGRAPH.items():
+        if family in architecture:
+            return family, size
+    return architecture, 3

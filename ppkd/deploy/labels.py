@@ -1,0 +1,55 @@
+"""Names and ids of a configuration's classes, without its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ppkd.config import named, runtime
+from ppkd.data.datasets.dataset import resolve
+from ppkd.data.datasets.image_folder import class_list
+from ppkd.utils.errors import ConfigError
+from ppkd.utils.logger import get_logger
+
+if TYPE_CHECKING:
+    from ppkd.config import Config
+
+
+@dataclass(frozen=True)
+class ClassLabels:
+    """``names[i]`` and ``category_ids[i]`` (the data set's own number) of class ``i``."""
+
+    names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+
+
+def class_labels(cfg: Config) -> ClassLabels:
+    """The classes of ``TestDataset``: its ``label_list``, its annotation file's, or the usual ones where both are absent.
+
+    Raises :class:`ConfigError` if their number is not ``num_classes``, and :class:`DataError` for a damaged file.
+    """
+    directory, source = _source(cfg)
+    expected = runtime(cfg).num_classes
+    if isinstance(source, str) and not resolve(directory, source).exists():
+        get_logger("ppkd.deploy").warning(
+            "%s is not there: the classes get the usual names of %d classes", resolve(directory, source), expected
+        )
+    ids, names = class_list(directory, source, expected)
+    if len(names) != expected:
+        where = resolve(directory, source) if isinstance(source, str) else cfg.where("TestDataset.label_list")
+        raise ConfigError(
+            f"{cfg.where('num_classes')}: num_classes is {expected}, but {where} names {len(names)} classes"
+        )
+    return ClassLabels(names, ids)
+
+
+def _source(cfg: Config) -> tuple[str | None, str | Sequence[str] | None]:
+    """``dataset_dir`` of ``TestDataset`` and where its class names stand; a VOC list of images holds none."""
+    if cfg.get("TestDataset") is None:
+        return None, None
+    kind, settings = named(cfg["TestDataset"])
+    source = settings.get("label_list")
+    if source is None and kind != "VOCDataSet":
+        source = settings.get("anno_path")
+    return settings.get("dataset_dir"), source

@@ -1,0 +1,114 @@
+"""Pictures to detections: preprocessing, an engine, and the time each part takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppkd.deploy.engine import Arrays, Engine
+from ppkd.deploy.preprocess import Picture, Prepared, Preprocess
+from ppkd.utils.errors import ConfigError
+
+Detections = NDArray[np.float32]
+"""(k, 6) = class, score, x1, y1, x2, y2 in pixels of the original picture."""
+
+
+@dataclass
+class Timing:
+    """Seconds spent in each part, and for how many pictures."""
+
+    preprocess: float = 0.0
+    inference: float = 0.0
+    postprocess: float = 0.0
+    images: int = 0
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Adds the time spent inside to ``part``."""
+        start = time.perf_counter()
+        yield
+        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+
+    def report(self) -> str:
+        """Total time, average latency and pictures per second, under PaddleDetection's headings."""
+        total = self.preprocess + self.inference + self.postprocess
+        images = max(self.images, 1)
+        parts = [f"{part}_time(ms): {getattr(self, part) / images * 1e3:.2f}" for part in _PARTS]
+        return "\n".join(
+            [
+                "------------------ Inference Time Info ----------------------",
+                f"total_time(ms): {total * 1e3:.1f}, img_num: {self.images}",
+                f"average latency time(ms): {total / images * 1e3:.2f}, QPS: {self.images / total if total else 0:.6f}",
+                ", ".join(parts),
+            ]
+        )
+
+
+_PARTS = ("preprocess", "inference", "postprocess")
+
+
+class Pipeline:
+    """Detects objects in pictures; ``timing`` adds up over all calls."""
+
+    def __init__(self, engine: Engine, preprocess: Preprocess) -> None:
+        self.engine = engine
+        self.preprocess = preprocess
+        self.timing = Timing()
+
+    def predict(self, pictures: Sequence[Picture], batch_size: int = 1) -> list[Detections]:
+        """The detections of each picture (a file, or an RGB array (H, W, 3) uint8), in order.
+
+        Raises :class:`DataError` naming the first file that cannot be read.
+        """
+        starts = range(0, len(pictures), batch_size)
+        batches = ([self.prepare(picture) for picture in pictures[start : start + batch_size]] for start in starts)
+        return [found for batch in batches for found in self.detect(batch)]
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """One picture made ready for :meth:`detect`."""
+        with self.timing.measure("preprocess"):
+            return self.preprocess(picture)
+
+    def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
+        """The detections of each picture of a batch."""
+        arrays = self._collate(batch)
+        with self.timing.measure("inference"):
+            outputs = self.engine(arrays)
+        with self.timing.measure("postprocess"):
+            return split_detections(outputs, len(batch))
+
+    def benchmark(self, batch: Sequence[Prepared], *, warmup: int = 3, repeats: int = 10) -> None:
+        """Computes a batch ``repeats`` times after ``warmup`` untimed runs; their mean counts in ``timing``."""
+        arrays = self._collate(batch)
+        for _ in range(warmup):
+            self.engine(arrays)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            self.engine(arrays)
+        self.timing.inference += (time.perf_counter() - start) / repeats
+
+    def _collate(self, batch: Sequence[Prepared]) -> Arrays:
+        self.timing.images += len(batch)
+        with self.timing.measure("preprocess"):
+            return self.preprocess.collate([prepared.sample for prepared in batch])
+
+
+def split_detections(outputs: Sequence[NDArray[Any]], images: int) -> list[Detections]:
+    """The rows of ``bbox`` (M, 6) of each image by ``bbox_num`` (N,), without rows that stand for "nothing found".
+
+    Raises :class:`ConfigError` if the outputs are something else: a model exported without its post-processing.
+    """
+    if len(outputs) != 2 or outputs[0].ndim != 2 or outputs[0].shape[1] != 6 or outputs[1].shape != (images,):
+        shapes = [tuple(output.shape) for output in outputs]
+        raise ConfigError(
+            f"the model's outputs have the shapes {shapes}, not bbox (M, 6) and bbox_num ({images},): it was exported "
+            "without post-processing or NMS and can only be timed; export it with export.post_process and nms true"
+        )
+    rows = np.split(outputs[0].astype(np.float32, copy=False), np.cumsum(outputs[1])[:-1])
+    return [block[block[:, 0] >= 0] for block in rows]

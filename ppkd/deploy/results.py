@@ -1,0 +1,82 @@
+"""What becomes of detections: drawn pictures and a ``bbox.json`` in COCO's form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ppkd.deploy.pipeline import Detections
+from ppkd.report.draw import draw_detections
+from ppkd.utils.errors import DataError
+
+
+class Results:
+    """Draws detections into ``output_dir/<base name>`` and collects them for ``output_dir/bbox.json``.
+
+    ``announce`` is called with each path of a picture that was written. Detections below ``threshold`` are not drawn,
+    but all are in bbox.json. Raises :class:`DataError` naming a file that cannot be written.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path | str,
+        class_names: Sequence[str],
+        category_ids: Sequence[int],
+        *,
+        threshold: float = 0.5,
+        save_images: bool = True,
+        announce: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.class_names = class_names
+        self.category_ids = category_ids
+        self.threshold = threshold
+        self.save_images = save_images
+        self.announce = announce
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8] | None:
+        """Takes the detections in the ``index``-th file, an RGB ``picture`` (H, W, 3); returns what was drawn."""
+        self._rows += [self._row(index, file, row) for row in found]
+        if not self.save_images:
+            return None
+        drawn = draw_detections(picture, found, self.class_names, self.threshold)
+        path = self.output_dir / file.name
+        write_picture(path, drawn)
+        self.announce(path)
+        return drawn
+
+    def write_json(self) -> Path:
+        """Writes bbox.json: per detection image_id, file_name, category_id, category, bbox (x, y, w, h), score."""
+        path = self.output_dir / "bbox.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self._rows, ensure_ascii=False), encoding="utf-8")
+        return path
+
+    def _row(self, index: int, file: Path, row: NDArray[np.float32]) -> dict[str, Any]:
+        kind, (score, x1, y1, x2, y2) = int(row[0]), (float(value) for value in row[1:])
+        return {
+            "image_id": index,
+            "file_name": file.name,
+            "category_id": self.category_ids[kind],
+            "category": self.class_names[kind],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": score,
+        }
+
+
+def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    """Writes an RGB picture in the format of the file's extension; raises :class:`DataError` naming the file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
+    except (OSError, cv2.error) as error:
+        raise DataError(f"{path}: cannot write the picture: {error}") from error
+    if not written:
+        raise DataError(f"{path}: cannot write the picture; is the folder writable and the disk not full?")

@@ -1,0 +1,61 @@
+"""Detection in the frames of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ppkd.deploy.pipeline import Pipeline
+from ppkd.report.draw import draw_detections
+from ppkd.utils.errors import DataError
+
+_DEFAULT_FPS = 30.0
+
+
+def detect_video(
+    pipeline: Pipeline,
+    video: Path | str,
+    output_dir: Path | str,
+    class_names: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    progress: Callable[[int], None] = lambda frame: None,
+) -> Path:
+    """Writes ``output_dir/<base name>.mp4`` with the detections drawn into every frame; returns its path.
+
+    ``progress`` gets the number of each frame, from 1. Raises :class:`DataError` for a video that cannot be read, or
+    not be written.
+    """
+    source = cv2.VideoCapture(str(video))
+    path = Path(output_dir) / f"{Path(video).stem}.mp4"
+    writer = None
+    frames = 0
+    try:
+        while True:
+            found, frame = source.read()
+            if not found:
+                break
+            rgb = np.ascontiguousarray(frame[..., ::-1])
+            [rows] = pipeline.predict([rgb])
+            writer = writer or _writer(path, frame.shape[1], frame.shape[0], source.get(cv2.CAP_PROP_FPS))
+            writer.write(np.ascontiguousarray(draw_detections(rgb, rows, class_names, threshold)[..., ::-1]))
+            frames += 1
+            progress(frames)
+    finally:
+        source.release()
+        if writer is not None:
+            writer.release()
+    if not frames:
+        raise DataError(f"{video}: cannot read a video from it: no such file, an unknown format, or no frames")
+    return path
+
+
+def _writer(path: Path, width: int, height: int, fps: float) -> cv2.VideoWriter:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps or _DEFAULT_FPS, (width, height))
+    if not writer.isOpened():
+        raise DataError(f"{path}: cannot write a video; is the folder writable?")
+    return writer
