@@ -54,7 +54,7 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
     :class:`ConfigError` with file, line, key and the nearest valid name.
     """
     name, nested = named(spec, where)
-    component = lookup(name, nested.mark() if not isinstance(spec, str) else where)
+    component = lookup(name, _name_mark(spec, where))
     settings = _block(cfg, component).merge(nested)
     place = settings.origin if settings else where
     given = given or {}
@@ -82,6 +82,13 @@ def build(cfg: Config, spec: Spec, **given: Any) -> Any:
     """
     named_at = (cfg.mark(key) for key, value in cfg.items() if isinstance(spec, str) and value == spec)
     return _construct(plan(cfg, freeze(spec), given, where=next(named_at, cfg.origin)))
+
+
+def _name_mark(spec: Spec, where: Mark) -> Mark:
+    """Where the name of a component stands, in the forms of :func:`named`."""
+    if not isinstance(spec, Config):
+        return where
+    return spec.mark("name" if "name" in spec else next(iter(spec)))
 
 
 def _construct(plan: Plan) -> Any:

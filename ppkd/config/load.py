@@ -84,7 +84,7 @@ def _override(config: Config, text: str) -> Config:
 
 
 def _assign(found: Any, parts: list[str], value: Any, text: str) -> Any:
-    """``found`` with ``value`` at the path ``parts``; a mapping merges into a mapping, anything else is replaced."""
+    """``found`` with ``value`` at the path ``parts``; mappings merge, anything else and list items are replaced."""
     if not parts:
         merges = isinstance(found, Config) and isinstance(value, Config) and not value.tagged
         return found.merge(value) if merges else value
@@ -93,7 +93,8 @@ def _assign(found: Any, parts: list[str], value: Any, text: str) -> Any:
         if not head.isdigit() or int(head) >= len(found):
             raise LocatedError(OVERRIDE, f"{text}: '{head}' is no item of a list of {len(found)}; count from 0")
         index = int(head)
-        return (*found[:index], _assign(found[index], rest, value, text), *found[index + 1 :])
+        item = _assign(found[index], rest, value, text) if rest else value
+        return (*found[:index], item, *found[index + 1 :])
     inside = Config({}, {}, OVERRIDE) if found is None else found
     if not isinstance(inside, Config):
         raise LocatedError(OVERRIDE, f"{text}: '{head}' cannot be set inside the value {found!r}")

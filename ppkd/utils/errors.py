@@ -32,5 +32,6 @@ class TrainingError(PPKDError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint such as ``"; did you mean 'neck'?"`` or, when nothing is near, the empty string."""
-    match = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
-    return f"; did you mean '{match[0]}'?" if match else ""
+    by_lower = {candidate.lower(): candidate for candidate in valid}
+    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean '{by_lower[match[0]]}'?" if match else ""
