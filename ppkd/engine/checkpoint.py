@@ -1,0 +1,198 @@
+"""Saving and resuming a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from ppkd.engine import random_state
+from ppkd.engine.checkpoint_files import OPTIMIZER, STATES, WEIGHTS, file_of, resolve, write_set, write_states
+from ppkd.engine.ema import ModelEMA
+from ppkd.engine.optimizer_state import export_state, import_state
+from ppkd.engine.precision import Precision
+from ppkd.engine.protocols import FrozenParts, TrainableModel
+from ppkd.utils import runtime
+from ppkd.utils.errors import TrainingError, WeightsError
+from ppkd.utils.logger import get_logger
+from ppkd.utils.serialization import read_pickle, read_weights
+
+FORMAT = 1
+
+logger = get_logger(__name__)
+
+
+@dataclass
+class Position:
+    """Where a run is: ``batch`` of ``epoch`` comes next, ``step`` updates were made; the best AP so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+
+    def advance(self) -> None:
+        """One more update was made."""
+        self.batch += 1
+        self.step += 1
+
+    def next_epoch(self) -> None:
+        """All batches of the epoch were seen."""
+        self.epoch += 1
+        self.batch = 0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint was trained with, compared when it is resumed."""
+
+    class_names: tuple[str, ...] = ()
+    config_digest: str = ""
+    environment: Mapping[str, str] = field(default_factory=runtime.current)
+
+
+class Checkpointer:
+    """Writes and reads the checkpoints of one run below ``folder``.
+
+    ``.pdparams`` holds the plain student, averaged when there is an ``ema``; the student's own weights, the adapters
+    of a distillation model, the average, the random streams and the position are in ``.pdstates``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: TrainableModel,
+        optimizer: paddle.optimizer.Optimizer,
+        *,
+        ema: ModelEMA | None = None,
+        precision: Precision | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        self.folder = folder
+        self.last: Path | None = None
+        self._model = model
+        self._optimizer = optimizer
+        self._ema = ema
+        self._precision = precision or Precision()
+        self._identity = identity or Identity()
+        self._teachers = dict(model.fingerprints()) if isinstance(model, FrozenParts) else {}
+
+    def save(self, name: str, position: Position, losses: Mapping[str, Any]) -> Path:
+        """Write ``{folder}/{name}.*`` and return the path without extension.
+
+        Raises :class:`TrainingError`, before any file is touched, when a weight is not finite.
+        """
+        student = _arrays(self._student())
+        _refuse_broken(student, name)
+        weights = student if self._ema is None else self._ema.weights()
+        stem = self.folder / name
+        write_set(stem, weights, export_state(self._optimizer, self._trained()), self._states(position, losses))
+        self.last = stem
+        logger.info("Saved checkpoint: %s", stem)
+        return stem
+
+    def save_states(self, name: str, position: Position, losses: Mapping[str, Any]) -> None:
+        """Write ``.pdstates`` of a checkpoint again, when nothing but the position (its best AP) has changed."""
+        write_states(self.folder / name, self._states(position, losses))
+
+    def restore(self, path: str | Path) -> tuple[Position, Mapping[str, Any]]:
+        """Load the checkpoint that ``path`` means; returns the position and the state of the loss means.
+
+        Raises:
+            WeightsError: it is missing, incomplete, or of another model.
+            TrainingError: it was trained with another teacher, other classes or another ``use_ema``.
+        """
+        stem = resolve(path)
+        states = read_pickle(file_of(stem, STATES))
+        self._compare(stem, states)
+        weights = read_weights(file_of(stem, WEIGHTS)) if self._ema is None else states["student"]
+        _assign(self._student(), weights, stem)
+        _assign(self._adapters(), states["adapters"], stem)
+        import_state(self._optimizer, self._trained(), read_pickle(file_of(stem, OPTIMIZER)))
+        if self._ema is not None:
+            self._ema.restore(states["ema"])
+        self._precision.restore(states["precision"])
+        random_state.restore(states["random"])
+        self.last = stem
+        position = Position(**states["position"])
+        logger.info("Resumed from %s: epoch %d, batch %d, step %d", stem, position.epoch, position.batch, position.step)
+        return position, states["losses"]
+
+    def _student(self) -> dict[str, Tensor]:
+        return dict(self._model.deployable().state_dict())
+
+    def _adapters(self) -> dict[str, Tensor]:
+        inside = {id(tensor) for tensor in self._student().values()}
+        return {name: tensor for name, tensor in self._model.state_dict().items() if id(tensor) not in inside}
+
+    def _trained(self) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in self._model.named_parameters() if not tensor.stop_gradient}
+
+    def _states(self, position: Position, losses: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "position": asdict(position),
+            "losses": losses,
+            "adapters": _arrays(self._adapters()),
+            "student": {} if self._ema is None else _arrays(self._student()),
+            "ema": None if self._ema is None else self._ema.state(),
+            "precision": self._precision.state(),
+            "random": random_state.capture(),
+            "teachers": self._teachers,
+            "class_names": list(self._identity.class_names),
+            "config_digest": self._identity.config_digest,
+            "environment": dict(self._identity.environment),
+        }
+
+    def _compare(self, stem: Path, states: Mapping[str, Any]) -> None:
+        if states["format"] != FORMAT:
+            raise WeightsError(f"{stem}{STATES}: format {states['format']}, this version of ppkd reads format {FORMAT}")
+        for name, ours in self._teachers.items():
+            theirs = states["teachers"].get(name, "none")
+            if ours != theirs:
+                raise TrainingError(
+                    f"{stem}: it was trained with another {name} (fingerprint {theirs[:12]}, now {ours[:12]}). Give "
+                    "the same teacher.config and teacher.weights, or start a new run with pretrain_weights."
+                )
+        if tuple(states["class_names"]) != tuple(self._identity.class_names):
+            raise TrainingError(f"{stem}: its classes are {states['class_names']}, now {self._identity.class_names}")
+        if (states["ema"] is None) != (self._ema is None):
+            raise TrainingError(
+                f"{stem}: it was trained with use_ema={states['ema'] is not None}; set use_ema the same"
+            )
+        if states["config_digest"] != self._identity.config_digest:
+            logger.warning("The configuration is not the one that %s was trained with; going on with the new one", stem)
+        for name, value in self._identity.environment.items():
+            if states["environment"].get(name) != value:
+                was = states["environment"].get(name)
+                logger.warning("%s was %s, now %s: results will differ in the last bits", name, was, value)
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _refuse_broken(arrays: Mapping[str, np.ndarray], name: str) -> None:
+    for key, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise TrainingError(
+                f"{key} has values that are not finite, so '{name}' was not written. Resume from the last checkpoint "
+                "with a smaller LearningRate.base_lr or OptimizerBuilder.clip_grad_by_norm."
+            )
+
+
+def _assign(tensors: Mapping[str, Tensor], arrays: Mapping[str, np.ndarray], stem: Path) -> None:
+    """Copy ``arrays`` into ``tensors``; raises :class:`WeightsError` unless names and shapes are the same."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    given = {name: tuple(array.shape) for name, array in arrays.items()}
+    if shapes != given:
+        differing = sorted({name for name, _ in shapes.items() ^ given.items()})
+        raise WeightsError(f"{stem}: of another model, {len(differing)} names or shapes differ, first {differing[0]}")
+    for name, tensor in tensors.items():
+        tensor.set_value(arrays[name])

@@ -1,0 +1,68 @@
+"""Ending a run on Ctrl-C or SIGTERM with a checkpoint to resume from."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppkd.engine.hooks.base import Hook
+from ppkd.engine.signals import Interrupted, SignalWatch
+from ppkd.utils.logger import get_logger
+
+if TYPE_CHECKING:
+    from ppkd.engine.trainer import Step, Trainer
+
+NAME = "interrupted"
+SCRIPT = "train.py"
+
+logger = get_logger(__name__)
+
+
+class StopOnSignal(Hook):
+    """Saves ``interrupted.*`` after the step or evaluation in which a signal came, and says how to continue."""
+
+    def __init__(self, watch: SignalWatch) -> None:
+        self._watch = watch
+        self._open = ExitStack()
+
+    def before_train(self, trainer: Trainer) -> None:
+        """Begin to watch."""
+        self._open.enter_context(self._watch.installed())
+
+    def after_step(self, trainer: Trainer, step: Step) -> None:
+        """Stop when a signal has come."""
+        self._stop(trainer)
+
+    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Stop when a signal came while the epoch was evaluated; a run that is done ends normally."""
+        if trainer.position.epoch < trainer.epochs:
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        if self._watch.received is not None:
+            path = trainer.save(NAME)
+            command = continue_command(path, sys.argv)
+            logger.info("Stopped after %d steps. Continue with: %s", trainer.position.step, command)
+            raise Interrupted(self._watch.received)
+
+    def close(self, trainer: Trainer) -> None:
+        """Give the signals back."""
+        self._open.close()
+
+
+def continue_command(checkpoint: Path, argv: Sequence[str]) -> str:
+    """The command line that resumes from ``checkpoint``: that of this process, with its ``-r`` replaced."""
+    if Path(argv[0]).name != SCRIPT:
+        return f"resume={checkpoint} in ppkd.engine.train, or tools/{SCRIPT} with -r {checkpoint}"
+    kept: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument in ("-r", "--resume"):
+            next(arguments, None)
+        elif not argument.startswith("--resume="):
+            kept.append(argument)
+    return shlex.join([Path(sys.executable).name, *kept, "-r", str(checkpoint)])

@@ -1,0 +1,78 @@
+"""The training lines that people read and benchmark parsers key on, and the bar on a terminal."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ppkd.engine.hooks.base import Hook
+from ppkd.engine.loss_window import WINDOW
+from ppkd.utils.logger import get_logger
+from ppkd.utils.progress import Bar, progress
+
+if TYPE_CHECKING:
+    from ppkd.engine.trainer import Step, Trainer
+
+logger = get_logger(__name__)
+
+
+class LogLines(Hook):
+    """One line every ``log_iter`` steps of an epoch, its first included: medians and mean times of 20 steps."""
+
+    def __init__(self, log_iter: int) -> None:
+        self._log_iter = log_iter
+        self._recent: deque[Step] = deque(maxlen=WINDOW)
+        self._seconds = 0.0
+        self._steps = 0
+
+    def after_step(self, trainer: Trainer, step: Step) -> None:
+        """Count the step; log when it is its turn."""
+        self._recent.append(step)
+        self._seconds += step.batch_cost
+        self._steps += 1
+        if step.batch % self._log_iter == 0:
+            trainer.losses.read()
+            logger.info(self._line(trainer, step))
+
+    def _line(self, trainer: Trainer, step: Step) -> str:
+        per_epoch = len(trainer.loader)
+        batch_cost = sum(recent.batch_cost for recent in self._recent) / len(self._recent)
+        data_cost = sum(recent.data_cost for recent in self._recent) / len(self._recent)
+        images = sum(recent.images for recent in self._recent) / len(self._recent)
+        left = (trainer.epochs - step.epoch) * per_epoch - step.batch
+        losses = " ".join(f"{name}: {value:.6f}" for name, value in trainer.losses.medians().items())
+        return (
+            f"Epoch: [{step.epoch}] [{step.batch:{len(str(per_epoch))}d}/{per_epoch}] "
+            f"learning_rate: {step.learning_rate:.6f} {losses} "
+            f"eta: {timedelta(seconds=int(left * self._seconds / self._steps))} "
+            f"batch_cost: {batch_cost:.4f} data_cost: {data_cost:.4f} ips: {images / batch_cost:.4f} images/s"
+        )
+
+
+class TrainingBar(Hook):
+    """A bar per epoch, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._bar: Bar | None = None
+
+    def before_epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Show the bar."""
+        self._bar = self._open.enter_context(progress(f"Epoch {epoch}/{trainer.epochs}", len(trainer.loader)))
+        self._bar.advance(trainer.position.batch)
+
+    def after_step(self, trainer: Trainer, step: Step) -> None:
+        """Move it, with the last loss that was read."""
+        loss = trainer.losses.medians().get("loss")
+        if self._bar is not None:
+            self._bar.advance(1, note=None if loss is None else f"loss {loss:.4f}")
+
+    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Take it away."""
+        self._open.close()
+
+    def close(self, trainer: Trainer) -> None:
+        """Take it away."""
+        self._open.close()

@@ -1,0 +1,54 @@
+"""``results.csv``: one row per checkpointed epoch, next to the log."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppkd.engine.hooks.base import Hook
+from ppkd.engine.hooks.snapshot import SnapshotPlan
+from ppkd.utils.atomic import atomic_open
+
+if TYPE_CHECKING:
+    from ppkd.engine.trainer import Trainer
+
+FILE_NAME = "results.csv"
+
+
+class Results(Hook):
+    """Epoch, step, learning rate, the epoch's mean of each loss term, and the figures of its evaluation.
+
+    A resumed run keeps the rows of the epochs before it and writes the others anew; a new run starts a new file.
+    """
+
+    def __init__(self, folder: Path, plan: SnapshotPlan) -> None:
+        self._file = folder / FILE_NAME
+        self._plan = plan
+        self._rows: list[dict[str, str]] = []
+
+    def before_train(self, trainer: Trainer) -> None:
+        """Read the rows of a resumed run."""
+        if trainer.position.step and self._file.is_file():
+            with self._file.open(newline="", encoding="utf-8") as stream:
+                self._rows = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.position.epoch]
+
+    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Add the epoch's row."""
+        if not self._plan.due(trainer, epoch):
+            return
+        step = trainer.position.step
+        numbers = {**trainer.losses.means(), **trainer.figures}
+        row = {"epoch": str(epoch), "step": str(step), "learning_rate": f"{trainer.schedule(step - 1):.8g}"}
+        self._rows.append({**row, **{name: f"{value:.6g}" for name, value in numbers.items()}})
+        self._write()
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        with atomic_open(self._file) as stream:
+            stream.write(text.getvalue().encode())

@@ -1,0 +1,50 @@
+"""Scalars for VisualDL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppkd.engine.hooks.base import Hook
+from ppkd.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ppkd.engine.trainer import Step, Trainer
+
+
+class VisualDL(Hook):
+    """Loss terms and learning rate every ``log_iter`` steps, the figures of every evaluation.
+
+    Raises :class:`ConfigError` at construction when the package is not installed.
+    """
+
+    def __init__(self, folder: Path, log_iter: int) -> None:
+        self._writer = _open_writer(folder)
+        self._log_iter = log_iter
+
+    def after_step(self, trainer: Trainer, step: Step) -> None:
+        """Write the losses when it is their turn."""
+        if step.batch % self._log_iter == 0:
+            trainer.losses.read()
+            for name, value in trainer.losses.medians().items():
+                self._writer.add_scalar(name, value, step.number)
+            self._writer.add_scalar("learning_rate", step.learning_rate, step.number)
+
+    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Write the figures."""
+        for name, value in trainer.figures.items():
+            self._writer.add_scalar(name, value, epoch)
+
+    def close(self, trainer: Trainer) -> None:
+        """Flush."""
+        self._writer.close()
+
+
+def _open_writer(folder: Path) -> Any:
+    try:
+        from visualdl import LogWriter
+    except ImportError as error:
+        raise ConfigError(
+            f"use_vdl needs the package visualdl, which cannot be imported ({error}): pip install visualdl==2.5.3"
+        ) from error
+    return LogWriter(str(folder))

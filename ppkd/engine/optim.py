@@ -1,0 +1,109 @@
+"""The optimizer: PaddleDetection's ``OptimizerBuilder`` on Paddle's optimizers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import paddle
+from paddle import Tensor
+
+from ppkd.config import Config, build, register
+from ppkd.utils.errors import ConfigError, nearest
+
+OPTIMIZERS: Mapping[str, type[paddle.optimizer.Optimizer]] = {
+    "Momentum": paddle.optimizer.Momentum,
+    "SGD": paddle.optimizer.SGD,
+    "Adam": paddle.optimizer.Adam,
+    "AdamW": paddle.optimizer.AdamW,
+}
+REGULARIZERS = {"L1": paddle.regularizer.L1Decay, "L2": paddle.regularizer.L2Decay}
+_OURS = ("self", "learning_rate", "parameters", "grad_clip", "name")
+
+
+@register
+class OptimizerBuilder:
+    """The top-level block ``OptimizerBuilder``.
+
+    Args:
+        clip_grad_by_norm: largest global L2 norm of all gradients.
+        clip_grad_by_value: largest absolute value of a gradient's element; the norm wins when both are given.
+        optimizer: ``type`` (Momentum, SGD, Adam, AdamW) and the arguments of Paddle's optimizer of that name.
+        regularizer: ``type`` (L2, L1) and ``factor``; null or false for none. AdamW has a ``weight_decay`` of its
+            own in ``optimizer`` instead.
+
+    What a layer's ``ParamAttr`` says wins: its learning rate multiplies the schedule's, its regularizer replaces
+    this one (normalisation layers without decay), for AdamW too.
+    """
+
+    def __init__(
+        self,
+        *,
+        clip_grad_by_norm: float | None = None,
+        clip_grad_by_value: float | None = None,
+        optimizer: Mapping[str, Any] | None = None,
+        regularizer: Mapping[str, Any] | bool | None = None,
+    ) -> None:
+        self.settings = dict({"type": "Momentum", "momentum": 0.9} if optimizer is None else optimizer)
+        self.kind = self.settings.pop("type", "Momentum")
+        self.clip_grad_by_norm = clip_grad_by_norm
+        self.clip_grad_by_value = clip_grad_by_value
+        self.regularizer = regularizer
+        _check_optimizer(self.kind, self.settings)
+
+    def build(self, parameters: Sequence[Tensor]) -> paddle.optimizer.Optimizer:
+        """An optimizer of ``parameters``; its learning rate is set anew before every step."""
+        settings = dict(self.settings)
+        if self.kind == "AdamW":
+            undecayed = {parameter.name for parameter in parameters if _is_undecayed(parameter)}
+            settings["apply_decay_param_fun"] = lambda name: name not in undecayed
+        else:
+            settings["weight_decay"] = self._decay()
+        return OPTIMIZERS[self.kind](learning_rate=0.0, parameters=list(parameters), grad_clip=self._clip(), **settings)
+
+    def _clip(self) -> paddle.nn.ClipGradBase | None:
+        if self.clip_grad_by_norm is not None:
+            return paddle.nn.ClipGradByGlobalNorm(clip_norm=self.clip_grad_by_norm)
+        if self.clip_grad_by_value is not None:
+            return paddle.nn.ClipGradByValue(max=abs(self.clip_grad_by_value))
+        return None
+
+    def _decay(self) -> Any:
+        if not self.regularizer:
+            return None
+        if not isinstance(self.regularizer, Mapping) or set(self.regularizer) != {"type", "factor"}:
+            raise ConfigError(
+                f"OptimizerBuilder.regularizer: expected {{type: L2, factor: 0.0001}}, not {self.regularizer}"
+            )
+        kind = self.regularizer["type"]
+        if kind not in REGULARIZERS:
+            raise ConfigError(f"OptimizerBuilder.regularizer.type: expected {' or '.join(REGULARIZERS)}, not {kind}")
+        return REGULARIZERS[kind](float(self.regularizer["factor"]))
+
+
+def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
+    if kind not in OPTIMIZERS:
+        raise ConfigError(
+            f"OptimizerBuilder.optimizer.type: no optimizer '{kind}'{nearest(kind, OPTIMIZERS)}; "
+            f"known: {', '.join(OPTIMIZERS)}"
+        )
+    known = [name for name in inspect.signature(OPTIMIZERS[kind].__init__).parameters if name not in _OURS]
+    if kind != "AdamW":
+        known.remove("weight_decay")
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"OptimizerBuilder.optimizer: {kind} has no setting '{key}'{nearest(key, known)}; "
+                f"known: {', '.join(known)}"
+            )
+
+
+def _is_undecayed(parameter: Tensor) -> bool:
+    decay = parameter.regularizer
+    return decay is not None and decay._coeff == 0.0
+
+
+def build_optimizer(cfg: Config, parameters: Sequence[Tensor]) -> paddle.optimizer.Optimizer:
+    """The optimizer of ``cfg``'s ``OptimizerBuilder``, or PaddleDetection's default one, over ``parameters``."""
+    return build(cfg, {"name": "OptimizerBuilder"}).build(parameters)

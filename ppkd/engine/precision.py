@@ -1,0 +1,74 @@
+"""Number formats of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
+from paddle import Tensor
+
+from ppkd.engine.protocols import TrainableModel
+from ppkd.structures import Batch
+from ppkd.utils.errors import ConfigError
+
+INITIAL_SCALE = 1024.0
+
+
+class Precision:
+    """Forward, backward and update in float32."""
+
+    def forward(self, model: TrainableModel, batch: Batch) -> dict[str, Tensor]:
+        """The losses of ``batch``."""
+        return model(batch)
+
+    def update(self, loss: Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Backward of ``loss``, one update, gradients cleared."""
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+
+
+class MixedPrecision(Precision):
+    """Level O1: float16 with loss scaling on a GPU, bfloat16 (which needs none) on a CPU; weights stay float32."""
+
+    def __init__(self, *, gpu: bool) -> None:
+        self._dtype = "float16" if gpu else "bfloat16"
+        self._scaler = paddle.amp.GradScaler(enable=gpu, init_loss_scaling=INITIAL_SCALE)
+
+    def forward(self, model: TrainableModel, batch: Batch) -> dict[str, Tensor]:
+        """The losses of ``batch``."""
+        with paddle.amp.auto_cast(level="O1", dtype=self._dtype):
+            return model(batch)
+
+    def update(self, loss: Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Backward of the scaled ``loss``; an update whose gradients overflow is left out."""
+        self._scaler.scale(loss).backward()
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        optimizer.clear_grad()
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return dict(self._scaler.state_dict())
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        if state:
+            self._scaler.load_state_dict(dict(state))
+
+
+def choose(*, amp: bool, level: str, gpu: bool) -> Precision:
+    """The precision that the flags ask for; raises :class:`ConfigError` for a level other than O1."""
+    if not amp:
+        return Precision()
+    if level != "O1":
+        raise ConfigError(f"amp_level: {level} is not available, set amp_level=O1")
+    return MixedPrecision(gpu=gpu)

@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM: the current step ends, a checkpoint is written, the process ends with 128 + signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training stopped because of a signal, after a checkpoint was written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
+class SignalWatch:
+    """Remembers the first SIGINT or SIGTERM; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._owner = os.getpid()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Watch inside the block, from the main thread; other threads cannot receive signals and watch nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {number: signal.signal(number, self._receive) for number in WATCHED}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            self._in_worker(number)
+        elif self.received is None:
+            self.received = number
+            os.write(2, b"\nStopping after this step or evaluation; once more stops at once and saves nothing.\n")
+        else:
+            raise Interrupted(number)
+
+    @staticmethod
+    def _in_worker(number: int) -> None:
+        """A forked reader process leaves Ctrl-C to its parent, which still needs the data of the current step."""
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

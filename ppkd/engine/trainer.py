@@ -1,0 +1,161 @@
+"""The training loop: one step function, everything else is hooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paddle
+
+from ppkd.engine.checkpoint import Checkpointer, Position
+from ppkd.engine.ema import ModelEMA
+from ppkd.engine.hooks.base import Hook
+from ppkd.engine.loss_window import LossWindow
+from ppkd.engine.precision import Precision
+from ppkd.engine.protocols import BatchLoader, TracksProgress, TrainableModel
+from ppkd.engine.schedules import Schedule
+from ppkd.structures import Batch
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step: ``batch`` of ``epoch`` and ``number`` over the whole run, all counted from 0; seconds."""
+
+    epoch: int
+    batch: int
+    number: int
+    learning_rate: float
+    images: int
+    data_cost: float
+    batch_cost: float
+
+
+class Trainer:
+    """Trains ``model`` for ``epochs`` epochs.
+
+    Args:
+        model: a detector or a distillation model.
+        optimizer: over the model's trained parameters.
+        schedule: learning rate by step.
+        loader: batches; its position is set at the start of every epoch.
+        epochs: how many epochs the whole run has, those before a resume included.
+        checkpointer: writes and reads checkpoints.
+        hooks: called in this order at each event.
+        ema: average of the student's weights, updated after every step.
+        precision: number formats.
+        network: ``model``, or what wraps it for several processes.
+    """
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        optimizer: paddle.optimizer.Optimizer,
+        schedule: Schedule,
+        loader: BatchLoader,
+        *,
+        epochs: int,
+        checkpointer: Checkpointer,
+        hooks: Sequence[Hook] = (),
+        ema: ModelEMA | None = None,
+        precision: Precision | None = None,
+        network: Any = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.loader = loader
+        self.epochs = epochs
+        self.position = Position()
+        self.losses = LossWindow()
+        self.figures: dict[str, float] = {}
+        self._network = model if network is None else network
+        self._checkpointer = checkpointer
+        self._hooks = tuple(hooks)
+        self._ema = ema
+        self._precision = precision or Precision()
+
+    def train(self) -> None:
+        """Run the epochs from the present position on.
+
+        Raises :class:`TrainingError` when a loss is not finite and :class:`Interrupted` after a signal.
+        """
+        try:
+            self._notify("before_train")
+            while self.position.epoch < self.epochs:
+                self.run_epoch()
+            self._notify("after_train")
+        finally:
+            self._notify("close")
+
+    def run_epoch(self) -> None:
+        """The rest of the present epoch."""
+        epoch = self.position.epoch
+        self._begin_epoch(epoch)
+        started = time.perf_counter()
+        for batch, waited in _timed(self.loader):
+            position, rate = (self.position.batch, self.position.step), self.schedule(self.position.step)
+            self.run_step(batch, rate)
+            now = time.perf_counter()
+            step = Step(epoch, *position, rate, batch["image"].shape[0], waited, now - started)
+            started = now
+            self._notify("after_step", step)
+        self.losses.read()
+        self.position.next_epoch()
+        self._notify("after_epoch", epoch)
+
+    def run_step(self, batch: Batch, rate: float) -> None:
+        """Losses of one batch, gradients, one update at learning rate ``rate``."""
+        at = self.position
+        self.optimizer.set_lr(rate)
+        if isinstance(self.model, TracksProgress):
+            self.model.set_progress(at.epoch + at.batch / len(self.loader))
+        terms = self._precision.forward(self._network, batch)
+        self._precision.update(terms["loss"], self.optimizer)
+        if self._ema is not None:
+            self._ema.update()
+        self.losses.add(f"step {at.step} (epoch {at.epoch}, batch {at.batch})", terms)
+        at.advance()
+
+    def save(self, name: str) -> Path:
+        """Write a checkpoint after making sure that no loss up to now was infinite or NaN."""
+        self.losses.read()
+        return self._checkpointer.save(name, self.position, self.losses.state())
+
+    def save_position(self, name: str) -> None:
+        """Record the present position (its best AP) in the checkpoint ``name``, whose weights are the present ones."""
+        self._checkpointer.save_states(name, self.position, self.losses.state())
+
+    def resume(self, path: str | Path) -> None:
+        """Continue from the checkpoint that ``path`` means."""
+        self.position, losses = self._checkpointer.restore(path)
+        self.losses.restore(losses)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the student carries what ``.pdparams`` holds: the averaged weights if there is an average."""
+        return nullcontext() if self._ema is None else self._ema.applied()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        if self.position.batch == 0:
+            self.losses.start_epoch()
+        self.figures = {}
+        self.loader.start(epoch, self.position.batch)
+        self.model.train()
+        self._notify("before_epoch", epoch)
+
+    def _notify(self, event: str, *facts: Any) -> None:
+        for hook in self._hooks:
+            getattr(hook, event)(self, *facts)
+
+
+def _timed(items: Iterable[_Item]) -> Iterator[tuple[_Item, float]]:
+    """Each item with the seconds it was waited for."""
+    started = time.perf_counter()
+    for item in items:
+        yield item, time.perf_counter() - started
+        started = time.perf_counter()

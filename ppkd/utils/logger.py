@@ -1,0 +1,56 @@
+"""Log lines on the console and in the run's folder, in PaddleDetection's form."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = "ppkd"
+FILE_NAME = "train.log"
+_LINE = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt="%m/%d %H:%M:%S")
+
+
+class ConsoleHandler(logging.StreamHandler):
+    """Writes to whatever ``sys.stdout`` is at that moment, so that a live progress bar can step aside."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+
+    @property
+    def stream(self) -> object:
+        """The present standard output."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: object) -> None:
+        """Ignore the stream of the moment of construction."""
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger of a module: give ``__name__``; lines carry the first two parts (``ppkd.engine``)."""
+    return logging.getLogger(".".join(name.split(".")[:2]))
+
+
+def setup_logger(save_dir: str | os.PathLike[str] | None = None) -> logging.Logger:
+    """Send ppkd's lines to standard output, and to ``save_dir/train.log`` when it is given.
+
+    A second call replaces the destinations of the first. The file is appended to. In a run with several processes
+    only the first one writes lines below ERROR, and only the first one writes a file.
+    """
+    root = logging.getLogger(ROOT)
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    first = os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
+    root.setLevel(logging.INFO if first else logging.ERROR)
+    root.propagate = False
+    handlers: list[logging.Handler] = [ConsoleHandler()]
+    if save_dir is not None and first:
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(Path(save_dir) / FILE_NAME, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(_LINE)
+        root.addHandler(handler)
+    return root
