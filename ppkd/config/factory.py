@@ -8,7 +8,7 @@ from typing import Any
 
 from ppkd.config.convert import annotation_of, convert
 from ppkd.config.registry import Component, lookup
-from ppkd.config.value import CODE, Config, LocatedError, Mark, freeze
+from ppkd.config.value import CODE, OVERRIDE, Config, LocatedError, Mark, freeze
 from ppkd.utils.errors import ConfigError, nearest
 
 Spec = str | Mapping[str, Any]
@@ -115,8 +115,8 @@ def _construct(plan: Plan) -> Any:
 
 
 def _block(cfg: Config, component: Component) -> Config:
-    """The top-level settings of a component, under its name or an alias."""
-    merged = Config({}, {}, cfg.origin)
+    """The top-level settings of a component, under its name or an alias; overrides win whichever they use."""
+    merged = overrides = Config({}, {}, cfg.origin)
     for name in (*component.aliases, component.name):
         block = cfg.get(name)
         if block is None:
@@ -124,7 +124,8 @@ def _block(cfg: Config, component: Component) -> Config:
         if not isinstance(block, Config):
             raise LocatedError(cfg.mark(name), f"{name} must be a mapping of its settings, not {block!r}")
         merged = merged.merge(replace(block, tagged=False))
-    return merged
+        overrides = overrides.merge(block.without(*(key for key in block if block.mark(key) != OVERRIDE)))
+    return merged.merge(overrides) if overrides else merged
 
 
 def _refuse_unknown(component: Component, settings: Config, given: Mapping[str, Any]) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ppkd.config.parse import parse
-from ppkd.config.value import Config, LocatedError, Mark
+from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark
 
 BASE = "_BASE_"
-OVERRIDE = Mark("-o")
 SLIM_PREFIX = "slim."
 
 

@@ -9,12 +9,13 @@ from typing import Any
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
 from ppkd.config.options import runtime, runtime_keys
-from ppkd.config.registry import find, names
+from ppkd.config.registry import find, lookup, names
 from ppkd.config.value import Config, LocatedError, Mark
 from ppkd.utils.errors import nearest
 
 READERS = ("TrainReader", "EvalReader", "TestReader")
 DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
+TRAINING = ("LearningRate", "OptimizerBuilder")
 TRANSFORMS = ("sample_transforms", "batch_transforms")
 
 # PaddleDetection's top-level keys for other devices, other tasks or its own launcher; a file may keep them.
@@ -64,42 +65,45 @@ def check(cfg: Config) -> None:
     """Check every key of a detector's configuration; nothing is built and no data set is opened.
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name for an unknown key or a wrong type.
-    Known PaddleDetection keys that mean nothing here are noted once in the log.
+    Known PaddleDetection keys that mean nothing here, and settings of components that the detector does not use, are
+    noted once in the log.
     """
     options = runtime(cfg)
     known = {*runtime_keys(), *READERS, *DATASETS}
-    idle = [key for key in cfg if key in WITHOUT_EFFECT and key not in known]
-    for key in cfg:
-        if key in known or key in idle or cfg.mark(key).anchor:
-            continue
+    idle = {key for key in cfg if key in WITHOUT_EFFECT and key not in known}
+    blocks = [key for key in cfg if key not in known | idle and not cfg.mark(key).anchor]
+    for key in blocks:
         if find(key) is None:
             valid = [*known, *names(), *WITHOUT_EFFECT]
             raise LocatedError(cfg.mark(key), f"{key} is not a key of a configuration{nearest(key, valid)}")
         _check(cfg, key, cfg.mark(key))
-    _check(cfg, options.architecture, cfg.mark("architecture"))
+    used = _check(cfg, options.architecture, cfg.mark("architecture"))
     for key in DATASETS:
         if cfg.get(key) is not None:
-            _check(cfg, cfg[key], cfg.mark(key))
+            used |= _check(cfg, cfg[key], cfg.mark(key))
     for key in READERS:
-        _check_reader(cfg, key)
+        used |= _check_reader(cfg, key)
+    idle |= {key for key in blocks if lookup(key, "").name not in used | {*TRAINING}}
     if idle:
-        _log.info("%s: without effect here: %s", cfg.path or cfg.origin, ", ".join(idle))
+        _log.info("%s: without effect here: %s", cfg.path or cfg.origin, ", ".join(sorted(idle)))
 
 
-def _check(cfg: Config, spec: object, mark: Mark) -> None:
-    """Check one component, its parts, and the components named in its settings."""
+def _check(cfg: Config, spec: object, mark: Mark) -> set[str]:
+    """Check one component, its parts, and the components named in its settings; the names of all of them."""
     if not isinstance(spec, str | Config):
         raise LocatedError(mark, f"expected a component's name or settings, not {spec!r}")
-    _check_parts(cfg, plan(cfg, spec, where=mark))
+    return _check_parts(cfg, plan(cfg, spec, where=mark))
 
 
-def _check_parts(cfg: Config, checked: Plan) -> None:
+def _check_parts(cfg: Config, checked: Plan) -> set[str]:
+    used = {checked.component.name}
     for part in checked.parts.values():
-        _check_parts(cfg, part)
+        used |= _check_parts(cfg, part)
     for key, value in checked.settings.items():
         if key not in checked.parts:
             for nested, mark in _components_in(value):
-                _check(cfg, nested, mark)
+                used |= _check(cfg, nested, mark)
+    return used
 
 
 def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
@@ -112,10 +116,10 @@ def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
         yield from _components_in(item)
 
 
-def _check_reader(cfg: Config, reader: str) -> None:
+def _check_reader(cfg: Config, reader: str) -> set[str]:
     block = cfg.get(reader)
     if block is None:
-        return
+        return set()
     if not isinstance(block, Config):
         raise LocatedError(cfg.mark(reader), f"{reader} must be a mapping, not {block!r}")
     _refuse_unknown(block, reader, READER_SETTINGS)
@@ -124,12 +128,14 @@ def _check_reader(cfg: Config, reader: str) -> None:
             convert(value, READER_SETTINGS[key], f"{reader}.{key}", block.mark(key))
     if block.get("inputs_def") is not None:
         _refuse_unknown(block["inputs_def"], f"{reader}.inputs_def", INPUTS)
+    used: set[str] = set()
     for key in TRANSFORMS:
         entries = block.get(key) or ()
         if not isinstance(entries, tuple):
             raise LocatedError(block.mark(key), f"{reader}.{key} must be a list of transforms")
         for index, entry in enumerate(entries):
-            _check(cfg, entry, block.mark(f"{key}.{index}"))
+            used |= _check(cfg, entry, block.mark(f"{key}.{index}"))
+    return used
 
 
 def _refuse_unknown(block: Config, name: str, valid: Collection[str]) -> None:

@@ -39,6 +39,7 @@ class Mark:
 
 
 CODE = Mark("settings given in Python")
+OVERRIDE = Mark("-o")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

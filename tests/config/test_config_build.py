@@ -119,6 +119,13 @@ def test_an_alias_is_another_name_of_the_same_settings(tmp_path: Path) -> None:
     assert (head.pair, head.anchors) == ((5, 6), [[3, 4]])
 
 
+@pytest.mark.parametrize(("in_file", "override"), [("TrialHead", "OldTrialHead"), ("OldTrialHead", "TrialHead")])
+def test_an_override_wins_whichever_name_it_uses(tmp_path: Path, in_file: str, override: str) -> None:
+    text = TEXT.replace("\nTrialHead:", f"\n{in_file}:")
+    config = trial(tmp_path, f"{override}.anchors=[[5, 6]]", text=text)
+    assert build(config, "TrialHead", in_specs=(1,)).anchors == [[5, 6]]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
