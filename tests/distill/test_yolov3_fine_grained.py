@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import paddle
 import pytest
+from parity_fill import load_case
 
 from ppkd.distill.losses import DistillYOLOv3Loss
 from ppkd.structures import YOLORecord
@@ -20,10 +19,8 @@ def record(maps, classes):
 
 
 @pytest.fixture
-def case(root):
-    folder = root / "tests/data/parity/cases"
-    meta = json.loads((folder / "loss_yolo_a.json").read_text())
-    arrays = np.load(folder / "loss_yolo_a.npz")
+def case():
+    meta, arrays = load_case("loss_yolo_a")
     student, teacher = ([paddle.to_tensor(arrays[f"{side}.{i}"]) for i in range(3)] for side in ("stu", "tea"))
     for level in student:
         level.stop_gradient = False
