@@ -1,0 +1,113 @@
+"""Data sets and loaders from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ppkd.config import Config, build, named
+from ppkd.data.datasets import DetectionDataset, ImageFolder
+from ppkd.data.loader import Loader
+from ppkd.data.pipeline import Pipeline
+from ppkd.data.reader import Reader, compose, mixes
+from ppkd.data.sampling import Sampler
+from ppkd.utils.errors import ConfigError, DataError
+from ppkd.utils.logger import get_logger
+
+BOX_KEYS = ("gt_bbox", "gt_class", "is_crowd", "difficult")
+EVERY_EPOCH = float("inf")
+
+_log = get_logger(__name__)
+
+
+def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None = None) -> DetectionDataset:
+    """The data set under ``key`` (TrainDataset, EvalDataset, TestDataset, UnlabelledDataset) of ``cfg``.
+
+    ``images`` are files that take the place of those of an ``ImageFolder``. An ``UnlabelledDataset`` may be any data
+    set: its boxes are forgotten. Raises :class:`ConfigError` for wrong settings and :class:`DataError` for wrong files
+    or more classes than ``num_classes``.
+    """
+    spec = cfg.at(key)
+    name, _ = named(spec)
+    given = {} if images is None else {"images": images}
+    dataset = build(cfg, spec, **given)
+    if not isinstance(dataset, DetectionDataset):
+        raise ConfigError(f"{cfg.where(key)}: {name} is a component, but not a data set")
+    if key == "UnlabelledDataset":
+        dataset.unlabel()
+    elif not isinstance(dataset, ImageFolder):
+        _check_classes(cfg, key, dataset)
+    return dataset
+
+
+def build_loader(
+    cfg: Config,
+    mode: Literal["Train", "Eval", "Test"],
+    dataset: DetectionDataset,
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+    worker_num: int | None = None,
+    unlabelled: DetectionDataset | None = None,
+    unlabelled_batch_size: int | None = None,
+) -> Loader:
+    """The loader that ``{mode}Reader`` of ``cfg`` describes.
+
+    ``batch_size`` and ``worker_num`` override the reader's and the top level's. In training the processes of a
+    distributed run share the images; in evaluation each sees all. ``unlabelled_batch_size`` images of ``unlabelled``
+    (as many as labelled ones if not given) join every batch. Raises :class:`ConfigError` for wrong settings,
+    :class:`DataError` when there are fewer images than a batch needs.
+    """
+    name = f"{mode}Reader"
+    reader: Reader = build(cfg, name)
+    sample_transforms = compose(cfg, name, "sample_transforms", reader.sample_transforms)
+    mixing = mixes(sample_transforms) and reader.training
+    pipeline = Pipeline(
+        dataset,
+        sample_transforms,
+        compose(cfg, name, "batch_transforms", reader.batch_transforms),
+        seed,
+        box_keys=() if mode == "Test" else (*BOX_KEYS, "gt_score") if mixing else BOX_KEYS,
+        replace=reader.training,
+        mixup_epochs=0 if not mixing else EVERY_EPOCH if reader.mixup_epoch == 0 else reader.mixup_epoch,
+        unlabelled=unlabelled,
+    )
+    size = batch_size or reader.batch_size
+    rank, ranks = _process() if reader.training else (0, 1)
+    sampler = Sampler(
+        len(dataset),
+        size,
+        seed,
+        reader.pick(reader.shuffle),
+        reader.pick(reader.drop_last),
+        rank,
+        ranks,
+        len(unlabelled or ()),
+        (unlabelled_batch_size or size) if unlabelled is not None else 0,
+    )
+    if len(sampler) == 0:
+        raise DataError(
+            f"{name} needs {size * ranks} images for a batch, but there are {len(dataset)}: "
+            f"lower {name}.batch_size or set {name}.drop_last=false"
+        )
+    workers = worker_num if worker_num is not None else cfg.get("worker_num", 2)
+    return Loader(pipeline, sampler, dataset, worker_num=workers, shared_memory=reader.use_shared_memory)
+
+
+def _process() -> tuple[int, int]:
+    """Number of this process and how many there are."""
+    from paddle import distributed
+
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def _check_classes(cfg: Config, key: str, dataset: DetectionDataset) -> None:
+    expected, found = cfg.get("num_classes", 80), len(dataset.class_names)
+    if found > expected:
+        raise DataError(
+            f"{key} has {found} classes ({dataset.anno_path}), but num_classes is {expected} "
+            f"({cfg.where('num_classes') or 'the default'}): set num_classes: {found}"
+        )
+    if found < expected:
+        _log.warning("%s has %d classes (%s), num_classes is %d", key, found, dataset.anno_path, expected)

@@ -1,0 +1,148 @@
+"""COCODataSet."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppkd.config import register
+from ppkd.data.annotation import Annotation
+from ppkd.data.datasets.dataset import DetectionDataset, resolve
+from ppkd.data.summary import Summary
+from ppkd.utils.errors import DataError, nearest
+
+
+@register
+class COCODataSet(DetectionDataset):
+    """Images and boxes of a json file in COCO's format.
+
+    ``anno_path`` and ``image_dir`` lie below ``dataset_dir``. Class ``i`` is the ``i``-th category of the file,
+    whatever its id. Crowd boxes are left out unless ``load_crowd``, images without boxes unless ``allow_empty``; of
+    those, ``empty_ratio`` in [0, 1) limits the share of all images. ``sample_num`` > 0 takes that many images.
+    ``data_fields`` is accepted: every field is always there.
+    Raises :class:`DataError` for a missing or damaged file, a repeated image id, an unknown category, no image at all.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str | None = None,
+        image_dir: str | None = None,
+        anno_path: str | None = None,
+        data_fields: Sequence[str] = (),
+        sample_num: int = -1,
+        load_crowd: bool = False,
+        allow_empty: bool = False,
+        empty_ratio: float = 1.0,
+    ) -> None:
+        if anno_path is None:
+            raise DataError("COCODataSet needs anno_path, the json file")
+        self.anno_path: Path = resolve(dataset_dir, anno_path)
+        self.image_dir = resolve(dataset_dir, image_dir or "")
+        self.summary = Summary()
+        content = read_json(self.anno_path)
+        self.category_ids, self.class_names = categories(content, self.anno_path)
+        images = self._present(content)
+        boxes = self._by_image(content, load_crowd)
+        found = [self._annotation(image, boxes.get(image["id"], [])) for image in images]
+        kept = self._settle(found, allow_empty=allow_empty, empty_ratio=empty_ratio, source=self.anno_path)
+        self.annotations = kept[:sample_num] if sample_num > 0 else kept
+        self.summary.count(self.annotations, self.class_names)
+
+    def _present(self, content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The entries of images whose file exists; the others are counted."""
+        names: dict[int, str] = {}
+        present = []
+        for image in content["images"]:
+            number = _need(image, "id", "image", self.anno_path)
+            name = _need(image, "file_name", "image", self.anno_path)
+            if not isinstance(number, int):
+                raise DataError(f"{self.anno_path}: image {name} has the id {number!r}, expected an integer")
+            if number in names:
+                raise DataError(f"{self.anno_path}: images {names[number]} and {name} share the id {number}")
+            names[number] = name
+            if (self.image_dir / name).exists():
+                present.append(image)
+            else:
+                self.summary.missing.append(name)
+        if not present:
+            raise DataError(
+                f"{self.anno_path}: none of its {len(names)} images is in {self.image_dir}; "
+                "check dataset_dir and image_dir"
+            )
+        self._ids = frozenset(names)
+        return present
+
+    def _by_image(self, content: Mapping[str, Any], load_crowd: bool) -> dict[int, list[Mapping[str, Any]]]:
+        """The annotations of every image id, checked."""
+        known = {number: index for index, number in enumerate(self.category_ids)}
+        grouped = defaultdict(list)
+        for entry in content.get("annotations", ()):
+            image = _need(entry, "image_id", "annotation", self.anno_path)
+            category = _need(entry, "category_id", "annotation", self.anno_path)
+            box = _need(entry, "bbox", "annotation", self.anno_path)
+            if category not in known:
+                raise DataError(
+                    f"{self.anno_path}: annotation {entry.get('id')} of image {image} has category_id {category}, "
+                    f"which is not among its categories{nearest(str(category), map(str, known))}"
+                )
+            if not isinstance(box, list) or len(box) != 4 or not all(isinstance(x, int | float) for x in box):
+                raise DataError(
+                    f"{self.anno_path}: annotation {entry.get('id')} of image {image} has bbox {box}, "
+                    "expected [x, y, width, height]"
+                )
+            if image not in self._ids:
+                self.summary.orphans += 1
+            elif load_crowd or not entry.get("iscrowd"):
+                grouped[image].append(entry)
+        self._class_of = known
+        return grouped
+
+    def _annotation(self, image: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> Annotation:
+        boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return Annotation(
+            file=self.image_dir / image["file_name"],
+            im_id=image["id"],
+            height=int(image.get("height") or 0),
+            width=int(image.get("width") or 0),
+            gt_bbox=boxes.astype(np.float32),
+            gt_class=np.array([self._class_of[entry["category_id"]] for entry in entries], np.int64),
+            is_crowd=np.array([entry.get("iscrowd") or 0 for entry in entries], np.int64),
+            difficult=np.zeros(len(entries), np.int64),
+        )
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A COCO json file; raises :class:`DataError` when it is missing, no json, or lacks images or categories."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read annotations {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no valid json: {error}") from error
+    for key in ("images", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise DataError(f"{path} has no list '{key}': not a COCO annotation file")
+    return content
+
+
+def categories(content: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Ids and names of the categories, in the file's order; raises :class:`DataError` for repeated ids."""
+    ids = tuple(_need(entry, "id", "category", path) for entry in content["categories"])
+    names = tuple(str(_need(entry, "name", "category", path)) for entry in content["categories"])
+    repeated = [number for number in ids if ids.count(number) > 1]
+    if repeated:
+        raise DataError(f"{path}: several categories share the id {repeated[0]}")
+    return ids, names
+
+
+def _need(entry: Mapping[str, Any], key: str, kind: str, path: Path) -> Any:
+    try:
+        return entry[key]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: an entry of kind {kind} has no '{key}': {str(entry)[:200]}") from error

@@ -1,0 +1,87 @@
+"""The base of all data sets: annotations in memory, images on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from ppkd.data.annotation import Annotation
+from ppkd.data.summary import Summary
+from ppkd.utils.errors import DataError
+
+
+class DetectionDataset(Sequence[Annotation]):
+    """A sequence of :class:`Annotation`; no image is opened.
+
+    ``category_ids[i]`` is the id of class ``i`` in the annotation file (COCO; VOC counts from 1). ``anno_path`` is that
+    file, None for bare images. ``summary`` tells what was found, dropped and missing.
+    """
+
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    annotations: list[Annotation]
+    anno_path: Path | None
+    summary: Summary
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    @overload
+    def __getitem__(self, index: int) -> Annotation: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Annotation]: ...
+    def __getitem__(self, index: int | slice) -> Annotation | list[Annotation]:
+        return self.annotations[index]
+
+    def __iter__(self) -> Iterator[Annotation]:
+        return iter(self.annotations)
+
+    def unlabel(self) -> None:
+        """Forget every box: the images become those of an unlabelled set."""
+        self.annotations = [Annotation.bare(a.file, a.im_id, a.height, a.width) for a in self.annotations]
+        self.summary.count(self.annotations, self.class_names)
+
+    def _settle(
+        self, found: list[Annotation], *, allow_empty: bool, empty_ratio: float, source: Path
+    ) -> list[Annotation]:
+        """Clean the boxes, leave out images without any unless allowed, and count; raises if nothing is left."""
+        cleaned = [self.summary.clean(annotation) for annotation in found]
+        full = [annotation for annotation in cleaned if len(annotation.gt_class)]
+        empty = len(cleaned) - len(full)
+        kept = _share_of_empty(cleaned, len(full), empty, empty_ratio) if allow_empty else full
+        self.summary.empty_left_out = len(cleaned) - len(kept)
+        self.summary.count(kept, self.class_names)
+        if not kept:
+            raise DataError(f"{source}: no usable image. {self.summary}")
+        return kept
+
+
+def _share_of_empty(annotations: list[Annotation], full: int, empty: int, ratio: float) -> list[Annotation]:
+    """All images, or so many without boxes that they make up ``ratio`` of the whole, evenly spread over the list."""
+    wanted = int(full * ratio / (1 - ratio)) if 0 <= ratio < 1 else empty
+    if wanted >= empty:
+        return annotations
+    chosen = set(np.linspace(0, empty, wanted, endpoint=False).astype(int).tolist())
+    rank = iter(range(empty))
+    return [a for a in annotations if len(a.gt_class) or next(rank) in chosen]
+
+
+def resolve(dataset_dir: str | None, path: str) -> Path:
+    """``path`` below ``dataset_dir``, or as it stands where only that exists."""
+    below = Path(dataset_dir or "", path)
+    return below if below.exists() or not Path(path).exists() else Path(path)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The class names of a text file, one per line; raises :class:`DataError` when it is missing or empty."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read label_list {path}: {error.strerror or error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise DataError(f"label_list {path} is empty, expected one class name per line")
+    return names

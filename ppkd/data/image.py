@@ -1,0 +1,59 @@
+"""Reading image files as RGB arrays, whatever their channels, depth and orientation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ppkd.utils.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def read_image(path: str | os.PathLike[str], size: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """The image of a file as RGB uint8 (H, W, 3); ``size`` as in :func:`decode_image`.
+
+    Raises :class:`DataError` naming the file when it is missing, unreadable, truncated or no image.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
+    return decode_image(data, name=str(path), size=size)
+
+
+def decode_image(data: bytes, *, name: str = "image", size: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Encoded bytes as RGB uint8 (H, W, 3): grey is repeated, alpha dropped, 16 bits become 8, EXIF rotation applied.
+
+    ``size`` is the height and width that the annotation states, (0, 0) if unknown. Where only the unrotated picture
+    has that size, its boxes were drawn on the unrotated picture, and that one is returned. Raises :class:`DataError`
+    naming ``name``.
+    """
+    image = _decode(data, name, cv2.IMREAD_COLOR_RGB)
+    if any(size) and image.shape[:2] != size and image.shape[1::-1] == size:
+        raw = _decode(data, name, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        return raw if raw.shape[:2] == size else image
+    return image
+
+
+def _decode(data: bytes, name: str, flags: int) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DataError(f"cannot decode image {name}: {error.err if data else 'the file is empty'}") from error
+    if image is None:
+        raise DataError(f"cannot decode image {name}: no known format, or damaged")
+    return image
+
+
+def image_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The image files below a folder, links followed, sorted folder by folder."""
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        for file in sorted(files):
+            if file.lower().endswith(EXTENSIONS):
+                yield Path(root, file)

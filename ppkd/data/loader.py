@@ -1,0 +1,155 @@
+"""Batches of an epoch as Paddle tensors, read by worker processes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import paddle
+from paddle.io import DataLoader
+
+from ppkd.data.datasets import DetectionDataset
+from ppkd.data.pipeline import Parcel, Parts, Pipeline
+from ppkd.data.sampling import BatchPlan, Sampler
+from ppkd.structures import Batch
+from ppkd.utils.errors import DataError
+from ppkd.utils.logger import get_logger
+
+WINDOW = 200
+JUDGED_FROM = 50
+BEARABLE = 0.2
+SHARED_MEMORY = 1 << 30
+
+_log = get_logger(__name__)
+
+
+class Loader:
+    """Iterates over the batches of one epoch; :meth:`start` says which epoch, and where in it to begin.
+
+    ``unreadable`` counts, per message, the images that could not be read so far. In training another image takes the
+    place of such a one, and more than a fifth of them among recent images raises :class:`DataError`; in evaluation the
+    batch goes without it. A worker process that dies raises :class:`DataError` as well.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sampler: Sampler,
+        dataset: DetectionDataset,
+        *,
+        worker_num: int = 2,
+        shared_memory: bool = True,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = sampler.batch_size
+        self.unreadable: dict[str, int] = {}
+        self._pipeline = pipeline
+        self._sampler = sampler
+        self._worker_num = worker_num
+        self._shared_memory = shared_memory and worker_num > 0 and _shared_memory_fits()
+        self._recent: deque[bool] = deque(maxlen=WINDOW)
+        self._epoch = 0
+        self._skip = 0
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def start(self, epoch: int, batch: int = 0) -> None:
+        """Make the next iteration that of ``epoch`` without its first ``batch`` batches."""
+        self._epoch = epoch
+        self._skip = batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        plans = list(self._sampler.plans(self._epoch, self._skip))
+        self._skip = 0
+        yielded = 0
+        for parts in self._read(plans):
+            parcel = parts["parcel"]
+            self._judge(parcel)
+            if parts["arrays"]["image"].ndim == 4:
+                yielded += 1
+                yield tensors(parts["arrays"], parcel)
+        if plans and not yielded:
+            raise DataError(f"none of the images could be read; the last one: {list(self.unreadable)[-1]}")
+
+    def _read(self, plans: list[BatchPlan]) -> Iterator[Parts]:
+        if self._worker_num == 0:
+            return map(self._pipeline.__getitem__, plans)
+        return self._from_workers(plans)
+
+    def _from_workers(self, plans: list[BatchPlan]) -> Iterator[Parts]:
+        workers = iter(
+            DataLoader(
+                self._pipeline,
+                batch_sampler=[[plan] for plan in plans],
+                collate_fn=_only,
+                num_workers=min(self._worker_num, len(plans)),
+                use_shared_memory=self._shared_memory,
+                worker_init_fn=_prepare_worker,
+            )
+        )
+        for _ in plans:
+            try:
+                parts = next(workers)
+            except (SystemError, StopIteration) as error:
+                raise DataError(
+                    "a worker process that reads images died (killed for want of memory?); resume with fewer of them "
+                    "(-o worker_num=1, or 0 to read in the main process)"
+                ) from error
+            yield parts
+
+    def _judge(self, parcel: Parcel) -> None:
+        """Raise what went wrong in the worker, and account for files that could not be read."""
+        remedy = "another image takes its place" if self._pipeline.replace else "it gets no detections"
+        for message in parcel.failures:
+            if message not in self.unreadable:
+                _log.warning("%s; %s", message, remedy)
+            self.unreadable[message] = self.unreadable.get(message, 0) + 1
+        if parcel.error is not None:
+            raise parcel.error
+        failed = len(parcel.failures)
+        self._recent.extend([True] * failed + [False] * (parcel.draws - failed))
+        share = sum(self._recent) / max(len(self._recent), 1)
+        if self._pipeline.replace and len(self._recent) >= JUDGED_FROM and share > BEARABLE:
+            raise DataError(
+                f"{sum(self._recent)} of the last {len(self._recent)} images could not be read, "
+                f"for instance: {list(self.unreadable)[-1]}"
+            )
+
+
+def tensors(arrays: dict[str, Any], parcel: Parcel) -> Batch:
+    """The batch as tensors; boxes as one list of tensors per key, cut from a single transfer to the device."""
+    batch: Batch = {
+        key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value for key, value in arrays.items()
+    }
+    for key, rows in parcel.boxes.items():
+        ends = np.cumsum([len(row) for row in rows]).tolist()
+        together = paddle.to_tensor(np.concatenate(rows))
+        batch[key] = [together[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
+    return batch
+
+
+def _only(items: list[Parts]) -> Parts:
+    return items[0]
+
+
+def _prepare_worker(worker_id: int) -> None:
+    """One thread per worker; Ctrl-C is the main process's business."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _shared_memory_fits() -> bool:
+    """Whether /dev/shm exists and has a gigabyte free; without one, batches pass through pipes."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return False
+    if free < SHARED_MEMORY:
+        _log.warning("/dev/shm has only %d MB free: batches pass through pipes, which is slower", free >> 20)
+    return free >= SHARED_MEMORY

@@ -1,0 +1,131 @@
+"""From the plan of a batch to its arrays: what a worker process does."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ppkd.data.annotation import Annotation
+from ppkd.data.sampling import BatchPlan, Draw, Stream, generator
+from ppkd.data.transforms import Compose, Sample
+from ppkd.utils.errors import ConfigError, DataError, PPKDError
+
+ATTEMPTS = 10
+ARRAYS = ("image", "im_shape", "scale_factor", "im_id")
+
+
+@dataclass
+class Parcel:
+    """What travels beside the arrays of a batch: boxes per key and image, files that could not be read, an error.
+
+    Boxes are not put in shared memory, which admits no array without rows.
+    """
+
+    boxes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    draws: int = 0
+    failures: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+
+Parts = dict[str, Any]
+
+
+@dataclass
+class Pipeline:
+    """Reads, transforms and stacks the images of a batch.
+
+    ``box_keys`` are the entries with one row per box that the batch gets. With ``replace``, an image that cannot be
+    read gives way to another, drawn from the same stream; otherwise the batch goes without it.
+    """
+
+    dataset: Sequence[Annotation]
+    sample_transforms: Compose
+    batch_transforms: Compose
+    seed: int
+    box_keys: tuple[str, ...] = ()
+    replace: bool = False
+    mixup_epochs: float = 0
+    unlabelled: Sequence[Annotation] | None = None
+
+    def __getitem__(self, plan: BatchPlan) -> Parts:
+        """``arrays`` of the batch and its ``parcel``; an error is returned in the parcel, never raised."""
+        parcel = Parcel()
+        try:
+            arrays = self._batch(plan, parcel)
+        except PPKDError as error:
+            arrays, parcel.error = {}, error
+        except Exception:
+            arrays, parcel.error = {}, RuntimeError(f"reading batch {plan.batch} failed\n{traceback.format_exc()}")
+        return {"arrays": arrays or {"image": np.zeros(1, np.float32)}, "parcel": parcel}
+
+    def _batch(self, plan: BatchPlan, parcel: Parcel) -> dict[str, np.ndarray]:
+        samples = [self._sample(self.dataset, draw, plan.epoch, Stream.SAMPLE, parcel) for draw in plan.labelled]
+        labelled = [True] * len(samples)
+        if self.unlabelled is not None:
+            for draw in plan.unlabelled:
+                samples.append(self._sample(self.unlabelled, draw, 0, Stream.UNLABELLED_SAMPLE, parcel))
+                labelled.append(False)
+        present = [sample for sample in samples if sample is not None]
+        if not present:
+            return {}
+        rng = generator(self.seed, Stream.BATCH, plan.epoch, plan.batch)
+        present = self.batch_transforms(present, rng)
+        parcel.boxes = {key: [sample[key] for sample in present] for key in self.box_keys}
+        arrays = stack(present)
+        return arrays if self.unlabelled is None else {**arrays, "labelled": np.array(labelled)}
+
+    def _sample(
+        self, dataset: Sequence[Annotation], draw: Draw, epoch: int, stream: Stream, parcel: Parcel
+    ) -> Sample | None:
+        rng = generator(self.seed, stream, epoch, draw.position)
+        index = draw.index
+        for _ in range(ATTEMPTS if self.replace else 1):
+            parcel.draws += 1
+            try:
+                return self._transformed(dataset, index, epoch, rng)
+            except DataError as error:
+                parcel.failures.append(str(error))
+            index = int(rng.integers(len(dataset)))
+        if self.replace:
+            raise DataError(f"{ATTEMPTS} images in a row could not be read; the last one: {parcel.failures[-1]}")
+        return None
+
+    def _transformed(self, dataset: Sequence[Annotation], index: int, epoch: int, rng: np.random.Generator) -> Sample:
+        samples = [start(dataset[index])]
+        if epoch < self.mixup_epochs:
+            samples.append(start(dataset[int(rng.integers(len(dataset)))]))
+        return self.sample_transforms(samples, rng)[0]
+
+
+def start(annotation: Annotation) -> Sample:
+    """The sample of an annotation before any transform; its arrays are copies."""
+    return {
+        "im_file": annotation.file,
+        "im_id": np.array([annotation.im_id], np.int64),
+        "h": annotation.height,
+        "w": annotation.width,
+        "gt_bbox": annotation.gt_bbox.copy(),
+        "gt_class": annotation.gt_class.copy(),
+        "gt_score": np.ones(len(annotation.gt_class), np.float32),
+        "is_crowd": annotation.is_crowd.copy(),
+        "difficult": annotation.difficult.copy(),
+    }
+
+
+def stack(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Images and their sizes, one array per key; raises :class:`ConfigError` unless the images agree in shape."""
+    shapes = sorted({sample["image"].shape for sample in samples})
+    if len(shapes[0]) != 3 or shapes[0][0] != 3:
+        raise ConfigError(f"the reader yields images of shape {shapes[0]}, expected (3, height, width): add Permute")
+    if len(shapes) > 1:
+        raise ConfigError(
+            f"the images of a batch differ in size, {shapes[0]} and {shapes[-1]}: "
+            "end batch_transforms with PadBatch, resize with keep_ratio: false, or set batch_size: 1"
+        )
+    arrays = {key: np.stack([sample[key] for sample in samples]) for key in ARRAYS}
+    arrays["image"] = arrays["image"].astype(np.float32, copy=False)
+    return arrays

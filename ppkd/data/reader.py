@@ -1,0 +1,81 @@
+"""The settings of a reader, as ``TrainReader``, ``EvalReader`` and ``TestReader`` blocks hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ppkd.config import Config, build, register
+from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transform
+from ppkd.utils.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How images become batches.
+
+    ``sample_transforms`` apply to each image, ``batch_transforms`` to the images of a batch. ``mixup_epoch`` is the
+    number of epochs that ``Mixup`` mixes in: 0 all of them, -1 none. ``shuffle`` and ``drop_last`` are true in training
+    and false elsewhere unless set. ``inputs_def`` belongs to export. ``drop_empty`` and
+    ``collate_batch`` are accepted: images without boxes stay if the data set has them, and boxes are always lists.
+    """
+
+    training: ClassVar[bool] = False
+
+    sample_transforms: Any = ()
+    batch_transforms: Any = ()
+    batch_size: int = 1
+    shuffle: bool | None = None
+    drop_last: bool | None = None
+    drop_empty: bool = True
+    collate_batch: bool = True
+    mixup_epoch: int = -1
+    use_shared_memory: bool = True
+    inputs_def: Any = None
+    num_classes: int = 80
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}, expected at least 1")
+
+    def pick(self, setting: bool | None) -> bool:
+        """``setting`` if it was made, else whether this reader is for training."""
+        return self.training if setting is None else setting
+
+
+@register
+class TrainReader(Reader):
+    """The training set's reader."""
+
+    training = True
+
+
+@register
+class EvalReader(Reader):
+    """The evaluation set's reader."""
+
+
+@register
+class TestReader(Reader):
+    """The reader of images to be predicted."""
+
+    __test__ = False
+
+
+def compose(cfg: Config, name: str, key: str, entries: Any) -> Compose:
+    """The transforms that ``entries`` list under ``key`` of the reader ``name``; raises :class:`ConfigError`."""
+    built = []
+    for number, entry in enumerate(entries or ()):
+        transform = build(cfg, entry)
+        if not isinstance(transform, Transform | GroupTransform):
+            where = cfg.where(f"{name}.{key}.{number}")
+            raise ConfigError(f"{where}: {type(transform).__name__} is a component, but not a transform")
+        built.append(transform)
+    if key == "sample_transforms" and not any(isinstance(transform, Decode) for transform in built):
+        raise ConfigError(f"{cfg.where(f'{name}.{key}')}: {name}.{key} needs Decode, which reads the image")
+    return Compose(built)
+
+
+def mixes(transforms: Compose) -> bool:
+    """Whether ``Mixup`` is among them."""
+    return any(isinstance(transform, Mixup) for transform in transforms.transforms)

@@ -1,0 +1,75 @@
+"""What a transform is, and how a reader's list of them is applied.
+
+A sample is a dict: ``image`` (H, W, 3) until ``Permute``, ``im_shape`` and ``scale_factor`` float32 (2,), ``im_id``
+int64 (1,), and row by row per box ``gt_bbox`` float32 (k, 4) in pixels of ``image``, ``gt_class``, ``is_crowd``,
+``difficult`` int64 (k,), ``gt_score`` float32 (k,).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Sample = dict[str, Any]
+BOX_KEYS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult")
+
+
+class Transform(ABC):
+    """Changes one image and its boxes; may change the dict it is given."""
+
+    @abstractmethod
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The transformed sample; every random draw comes from ``rng``."""
+
+
+class Fixed(Transform):
+    """A transform without chance, which deployment repeats as well."""
+
+    @abstractmethod
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        """The transformed sample."""
+
+
+class GroupTransform(ABC):
+    """Changes several images together: a batch, or the two images of a mixture."""
+
+    @abstractmethod
+    def __call__(self, samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
+        """The transformed samples; every random draw comes from ``rng``."""
+
+
+class Compose:
+    """Applies transforms in order to a list of samples."""
+
+    def __init__(self, transforms: Sequence[Transform | GroupTransform]) -> None:
+        self.transforms = tuple(transforms)
+
+    def __call__(self, samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
+        """The samples after the last transform, in the same order."""
+        for transform in self.transforms:
+            if isinstance(transform, GroupTransform):
+                samples = transform(samples, rng)
+            else:
+                samples = [transform(sample, rng) for sample in samples]
+        return samples
+
+
+def take_boxes(sample: Sample, index: np.ndarray) -> Sample:
+    """Keep the boxes of ``index`` (bool or integer rows) in every entry that has one row per box."""
+    for key in BOX_KEYS:
+        if key in sample:
+            sample[key] = sample[key][index]
+    return sample
+
+
+def clip_boxes(sample: Sample, height: float, width: float) -> Sample:
+    """Clip boxes to an image of that size and drop those of which no area remains."""
+    if "gt_bbox" not in sample:
+        return sample
+    limit = np.array([width, height, width, height], np.float32)
+    boxes = sample["gt_bbox"] = np.clip(sample["gt_bbox"], 0, limit)
+    solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return sample if solid.all() else take_boxes(sample, solid)

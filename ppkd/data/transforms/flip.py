@@ -1,0 +1,26 @@
+"""RandomFlip."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppkd.config import register
+from ppkd.data.transforms.base import Sample, Transform
+
+
+@register
+class RandomFlip(Transform):
+    """Mirrors the image and its boxes left to right with probability ``prob``."""
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample, mirrored or not."""
+        if rng.uniform() >= self.prob:
+            return sample
+        width = np.float32(sample["image"].shape[1])
+        sample["image"] = sample["image"][:, ::-1]
+        boxes = sample["gt_bbox"]
+        sample["gt_bbox"] = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        return sample
