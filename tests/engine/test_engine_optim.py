@@ -12,10 +12,9 @@ from ppkd.utils.errors import ConfigError, WeightsError
 
 
 def one_weight(value=1.0, **attr):
-    layer = nn.Linear(
+    return nn.Linear(
         1, 1, weight_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(value), **attr), bias_attr=False
     )
-    return layer
 
 
 def step(layer, optimizer, rate, times=1, gradient=2.0):
@@ -107,9 +106,9 @@ def test_state_of_another_model_or_optimizer_is_refused():
     model = Student()
     optimizer = OptimizerBuilder().build(model.parameters())
     parameters = dict(model.named_parameters())
-    with pytest.raises(WeightsError, match="backbone.x"):
+    with pytest.raises(WeightsError, match=r"backbone\.x"):
         import_state(optimizer, parameters, {"backbone.x": {"velocity": np.zeros(1)}})
-    with pytest.raises(WeightsError, match="moment1.*Momentum"):
+    with pytest.raises(WeightsError, match=r"moment1.*Momentum"):
         import_state(optimizer, parameters, {"conv.bias": {"moment1": np.zeros(4)}})
     with pytest.raises(WeightsError, match=r"\(5,\)"):
         import_state(optimizer, parameters, {"conv.bias": {"velocity": np.zeros(5)}})

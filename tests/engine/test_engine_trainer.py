@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from engine_toy import BATCHES, Distilled, Loader, Student, make_trainer
+
+from ppkd.engine.evaluation import evaluate
+from ppkd.engine.hooks.snapshot import Evaluation, SnapshotPlan
+from ppkd.engine.loss_window import LossWindow
+from ppkd.utils.errors import TrainingError
+from ppkd.utils.serialization import read_pickle, read_weights
+
+LINE = re.compile(
+    r"Epoch: \[\d+\] \[ *\d+/\d+\] learning_rate: \d+\.\d{6} (\w+: -?\d+\.\d{6} )+loss: -?\d+\.\d{6} "
+    r"eta: (\d+ days?, )?\d+:\d\d:\d\d batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} ips: \d+\.\d{4} images/s"
+)
+
+
+class FakeMetric:
+    """A metric whose headline is given; remembers whether the model was in evaluation mode."""
+
+    headline = "AP"
+
+    def __init__(self, values):
+        self.values = values
+        self.images = 0
+
+    def update(self, batch, result):
+        self.images += result["bbox"].shape[0]
+
+    def accumulate(self):
+        return {"AP": self.values.pop(0), "AP50": 0.5}
+
+    def log(self, logger):
+        logger.info("figures of %d images", self.images)
+
+
+def rows(folder):
+    with (Path(folder) / "results.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_training_lines_have_the_form_that_parsers_know(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    make_trainer(tmp_path, kind="distilled", epochs=1, loader=Loader(batches=12)).train()
+    lines = [record.getMessage() for record in caplog.records if "ips:" in record.getMessage()]
+    assert len(lines) == 12
+    assert all(LINE.fullmatch(line) for line in lines), lines[0]
+    assert lines[0].startswith("Epoch: [0] [ 0/12] learning_rate: 0.005000 loss_a: ")
+    assert lines[0].index(" l2: ") < lines[0].index(" loss: ") < lines[0].index(" eta: ")
+
+
+def test_lines_give_medians_of_twenty_steps_and_the_csv_means_of_the_epoch():
+    window = LossWindow()
+    for value in [100.0] * 10 + [float(v) for v in range(20)]:
+        window.add("step", {"loss": paddle.to_tensor(value), "loss_a": paddle.to_tensor(2 * value)})
+    window.read()
+    assert window.medians() == {"loss_a": 19.0, "loss": 9.5}
+    assert window.means()["loss"] == pytest.approx((1000 + 190) / 30)
+
+
+def test_losses_are_fetched_once_for_many_steps(monkeypatch):
+    window = LossWindow()
+    fetched = []
+    original = paddle.Tensor.numpy
+    monkeypatch.setattr(paddle.Tensor, "numpy", lambda self: fetched.append(1) or original(self))
+    for _ in range(10):
+        window.add("step", {"loss": paddle.ones([]), "loss_a": paddle.ones([])})
+    assert not fetched
+    window.read()
+    assert len(fetched) == 1
+
+
+def test_checkpoints_have_paddledetections_names(tmp_path):
+    make_trainer(tmp_path, epochs=5, interval=2).train()
+    names = {file.name for file in tmp_path.iterdir()}
+    stems = ("1", "3", "model_final")
+    assert {f"{stem}{suffix}" for stem in stems for suffix in (".pdparams", ".pdopt", ".pdstates")} <= names
+    assert not {name for name in names if name.startswith(("0.", "2.", "4."))}
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "3", "4"]
+
+
+def test_weights_are_the_plain_student_and_the_average_with_ema(tmp_path):
+    plain = make_trainer(tmp_path / "d", kind="distilled")
+    plain.train()
+    student = plain.model.student.state_dict()
+    saved = read_weights(tmp_path / "d" / "model_final")
+    assert {name: list(array.shape) for name, array in saved.items()} == {n: list(t.shape) for n, t in student.items()}
+    assert all(np.array_equal(saved[name], tensor.numpy()) for name, tensor in student.items())
+    assert set(read_pickle(tmp_path / "d" / "model_final.pdstates")["adapters"]) == {
+        "losses.l2.weight",
+        "losses.l2.bias",
+    }
+    averaged = make_trainer(tmp_path / "e", kind="ema")
+    averaged.train()
+    saved = read_weights(tmp_path / "e" / "model_final")
+    with averaged.averaged():
+        assert np.array_equal(saved["conv.weight"], averaged.model.conv.weight.numpy())
+    assert not np.array_equal(saved["conv.weight"], averaged.model.conv.weight.numpy())
+
+
+def test_adapters_train_and_losses_hear_of_the_progress(tmp_path):
+    trainer = make_trainer(tmp_path, kind="distilled", epochs=2)
+    before = trainer.model.losses["l2"].weight.numpy().copy()
+    trainer.train()
+    assert not np.array_equal(before, trainer.model.losses["l2"].weight.numpy())
+    assert trainer.model.epochs_seen == pytest.approx([i / BATCHES for i in range(2 * BATCHES)])
+
+
+def test_evaluation_keeps_the_best_model_and_writes_the_figures(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    values = [0.2, 0.6, 0.4]
+    hook = Evaluation(SnapshotPlan(1), Loader(batches=2), lambda: FakeMetric(values))
+    trainer = make_trainer(tmp_path, extra=[hook])
+    trainer.train()
+    best = read_pickle(tmp_path / "best_model.pdstates")["position"]
+    assert (best["best"], best["best_epoch"], best["epoch"]) == (0.6, 1, 2)
+    assert np.array_equal(
+        read_weights(tmp_path / "best_model")["head.weight"], read_weights(tmp_path / "1")["head.weight"]
+    )
+    assert read_pickle(tmp_path / "model_final.pdstates")["position"]["best"] == 0.6
+    messages = [record.getMessage() for record in caplog.records]
+    assert [m for m in messages if m.startswith("Best")] == [
+        f"Best test bbox ap is {x}." for x in ("0.200", "0.600", "0.600")
+    ]
+    assert "Eval iter: 0" in messages
+    assert any(re.fullmatch(r"Total sample number: 4, average FPS: \d+\.\d+", m) for m in messages)
+    assert [row["AP"] for row in rows(tmp_path)] == ["0.2", "0.6", "0.4"]
+    assert {"epoch", "step", "learning_rate", "loss_a", "loss_b", "loss", "AP", "AP50"} == set(rows(tmp_path)[0])
+
+
+def test_evaluation_leaves_training_as_it_was(tmp_path):
+    """With and without evaluation the trained bits are the same, with batch statistics, dropout and an average."""
+    hook = Evaluation(SnapshotPlan(1), Loader(batches=2), lambda: FakeMetric([0.1]))
+    for name, extra in (("with", [hook]), ("without", [])):
+        make_trainer(tmp_path / name, kind="ema", extra=extra).train()
+    with_, without = (read_weights(tmp_path / name / "model_final") for name in ("with", "without"))
+    assert all(np.array_equal(array, without[name]) for name, array in with_.items())
+
+
+def test_evaluate_uses_evaluation_mode_and_restores_each_layers_flag():
+    model = Student()
+    model.train()
+    model.norm.eval()
+    before = model.norm._mean.numpy().copy()
+    evaluate(model, Loader(batches=1), FakeMetric([0.0]))
+    assert np.array_equal(before, model.norm._mean.numpy())
+    assert (model.training, model.norm.training, model.drop.training) == (True, False, True)
+
+
+class Breaking(Student):
+    """Its loss_b is infinite from a given step on."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def forward(self, batch):
+        terms = super().forward(batch)
+        self.left -= 1
+        if self.left < 0:
+            terms["loss_b"] = terms["loss_b"] * float("inf")
+            terms["loss"] = terms["loss"] + terms["loss_b"]
+        return terms
+
+
+def test_a_loss_that_is_not_finite_stops_before_a_checkpoint_is_overwritten(tmp_path):
+    paddle.seed(0)
+    trainer = make_trainer(tmp_path, model=Breaking(step=BATCHES + 3))
+    trainer._hooks = trainer._hooks[1:]  # without LogLines nothing reads the losses until a save
+    with pytest.raises(TrainingError, match=rf"step {BATCHES + 3} \(epoch 1, batch 3\): loss_b is inf"):
+        trainer.train()
+    assert all(np.isfinite(array).all() for array in read_weights(tmp_path / "0").values())
+    assert not (tmp_path / "1.pdparams").exists()
+
+
+def test_broken_weights_are_never_saved(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.model.head.weight.set_value(np.full([2, 4, 1, 1], np.nan, "float32"))
+    with pytest.raises(TrainingError, match=r"head\.weight"):
+        trainer.save("0")
+    assert not list(tmp_path.glob("0.*"))
+
+
+def test_frozen_parts_are_not_handed_to_the_optimizer(tmp_path):
+    model = Distilled()
+    model.student.conv.weight.stop_gradient = True
+    before = model.student.conv.weight.numpy().copy()
+    make_trainer(tmp_path, model=model).train()
+    assert np.array_equal(before, model.student.conv.weight.numpy())
