@@ -1,0 +1,99 @@
+"""COCO's twelve figures."""
+
+from __future__ import annotations
+
+import logging
+import os
+from itertools import chain, zip_longest
+from typing import Any
+
+import numpy as np
+
+from ppkd.data.datasets.dataset import DetectionDataset
+from ppkd.metrics.coco_truth import ground_truth
+from ppkd.metrics.metric import Metric
+from ppkd.metrics.show import ascii_table, draw_curve
+
+CURVES = "bbox_pr_curve"
+_AP, _AR = "Average Precision  (AP)", "Average Recall     (AR)"
+_LINES = {
+    "AP": (_AP, "0.50:0.95", "all", 100),
+    "AP50": (_AP, "0.50", "all", 100),
+    "AP75": (_AP, "0.75", "all", 100),
+    "APs": (_AP, "0.50:0.95", "small", 100),
+    "APm": (_AP, "0.50:0.95", "medium", 100),
+    "APl": (_AP, "0.50:0.95", "large", 100),
+    "AR1": (_AR, "0.50:0.95", "all", 1),
+    "AR10": (_AR, "0.50:0.95", "all", 10),
+    "AR100": (_AR, "0.50:0.95", "all", 100),
+    "ARs": (_AR, "0.50:0.95", "small", 100),
+    "ARm": (_AR, "0.50:0.95", "medium", 100),
+    "ARl": (_AR, "0.50:0.95", "large", 100),
+}
+
+
+class COCOMetric(Metric):
+    """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl of the evaluated images, in 0..1.
+
+    The figures are pycocotools' to the digit, computed by faster-coco-eval. A figure without any ground truth (no large
+    box in the set, say) is -1, as there. ``per_class`` has the AP of every class that occurs.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        *,
+        output_dir: str | os.PathLike[str] | None = None,
+        classwise: bool = False,
+        save_prediction_only: bool = False,
+    ) -> None:
+        super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
+        self.headline = "AP"
+        self.per_class: dict[str, float] = {}
+
+    def _compute(self) -> dict[str, float]:
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        truth = COCO(ground_truth(self.dataset, self._images))
+        evaluation = COCOeval_faster(truth, truth.loadRes(self._records()), "bbox", print_function=_silent)
+        evaluation.run()
+        self._take_classes(evaluation)
+        return {name: float(value) for name, value in zip(_LINES, evaluation.stats[:12], strict=True)}
+
+    def _take_classes(self, evaluation: Any) -> None:
+        """AP and curves of every class, from the precisions (overlap, recall, class, area, detections)."""
+        names = dict(zip(self.dataset.category_ids, self.dataset.class_names, strict=True))
+        precisions = evaluation.eval["precision"][:, :, :, 0, -1]
+        self.per_class = {}
+        for index, number in enumerate(evaluation.params.catIds):
+            precision = precisions[:, :, index]
+            if (precision < 0).all():
+                continue
+            self.per_class[names[int(number)]] = float(precision[precision > -1].mean())
+            if self.classwise and self.output_dir is not None:
+                recall = np.asarray(evaluation.params.recThrs)
+                draw_curve(self.output_dir / CURVES, names[int(number)], recall, precision[0], 0.5)
+
+    def _log_figures(self, logger: logging.Logger) -> None:
+        figures = self.accumulate()
+        for name, (title, overlap, area, most) in _LINES.items():
+            logger.info(" %s @[ IoU=%-9s | area=%6s | maxDets=%3d ] = %.3f", title, overlap, area, most, figures[name])
+        if self.classwise:
+            logger.info("Per-category of bbox AP:\n%s", self._class_table())
+            if self.output_dir is not None:
+                logger.info("Precision-recall curves of every class are in %s.", self.output_dir / CURVES)
+
+    def _class_table(self) -> str:
+        """Three classes to a line, as many tables of COCO are shown."""
+        cells = [(name, _figure(self.per_class.get(name))) for name in self.dataset.class_names]
+        across = min(3, len(cells))
+        lines = zip_longest(*(cells[start::across] for start in range(across)), fillvalue=("", ""))
+        return ascii_table(("category", "AP") * across, [tuple(chain(*line)) for line in lines])
+
+
+def _figure(value: float | None) -> str:
+    return "nan" if value is None else f"{value:.3f}"
+
+
+def _silent(*_lines: object) -> None:
+    """In place of the library's own output."""

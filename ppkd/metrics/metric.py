@@ -1,0 +1,147 @@
+"""What all metrics share: collecting detections, writing them down, and naming the figures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppkd.data.datasets.dataset import DetectionDataset
+from ppkd.utils.atomic import atomic_open
+from ppkd.utils.errors import DataError
+from ppkd.utils.logger import get_logger
+
+BBOX_FILE = "bbox.json"
+
+logger = get_logger(__name__)
+
+
+class Metric(ABC):
+    """Collects the detections of a whole data set and turns them into figures.
+
+    An image that comes twice (distributed samplers fill up their last batch) counts once, as it came first. After
+    :meth:`accumulate` the next :meth:`update` begins a new evaluation.
+
+    Args:
+        dataset: names, ids and ground truth.
+        output_dir: where ``bbox.json`` and curves go; None writes neither.
+        classwise: also report every class, with its precision-recall curve.
+        save_prediction_only: write ``bbox.json`` and compute nothing.
+    """
+
+    headline: str
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        *,
+        output_dir: str | os.PathLike[str] | None = None,
+        classwise: bool = False,
+        save_prediction_only: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.classwise = classwise
+        self.save_prediction_only = save_prediction_only
+        self._images: dict[int, np.ndarray] = {}
+        self._figures: dict[str, float] | None = None
+
+    def update(self, batch: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Take the detections of a batch.
+
+        Args:
+            batch: ``im_id`` int64 (N, 1).
+            result: ``bbox`` float32 (K, 6) = class index, score, x1, y1, x2, y2 in pixels of the original image, sorted
+                by image; ``bbox_num`` int (N,). Rows of a negative class are a model's fill for "nothing".
+
+        Raises:
+            DataError: a class index beyond the data set's classes.
+        """
+        if self._figures is not None:
+            self._images, self._figures = {}, None
+        for im_id, rows in _per_image(batch, result):
+            self._images.setdefault(im_id, self._checked(im_id, rows))
+
+    def accumulate(self) -> dict[str, float]:
+        """The figures of all detections taken; empty with ``save_prediction_only``.
+
+        Raises:
+            DataError: no image was evaluated.
+        """
+        if self._figures is None:
+            if not self._images:
+                raise DataError("nothing to evaluate: the data set gave no image")
+            self._write()
+            self._figures = {} if self.save_prediction_only else self._compute()
+        return dict(self._figures)
+
+    @abstractmethod
+    def _compute(self) -> dict[str, float]:
+        """The figures of ``self._images``."""
+
+    def log(self, logger: logging.Logger) -> None:
+        """Write the figures of :meth:`accumulate` as lines."""
+        self.accumulate()
+        if self.output_dir is not None:
+            logger.info("The bbox result is saved to %s.", self.output_dir / BBOX_FILE)
+        if self.save_prediction_only:
+            logger.info("Only predictions were asked for (save_prediction_only): no figures.")
+        else:
+            self._log_figures(logger)
+
+    @abstractmethod
+    def _log_figures(self, logger: logging.Logger) -> None:
+        """Write the figures, when there are any."""
+
+    def _checked(self, im_id: int, rows: np.ndarray) -> np.ndarray:
+        rows = rows[rows[:, 0] >= 0]
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            logger.warning("Image %d: %d detections are not finite and are left out.", im_id, (~finite).sum())
+            rows = rows[finite]
+        classes = len(self.dataset.class_names)
+        if rows.size and rows[:, 0].max() >= classes:
+            raise DataError(
+                f"the model detects class {int(rows[:, 0].max())} in image {im_id}, but the data set has {classes} "
+                "classes; num_classes and the data set must agree"
+            )
+        return rows
+
+    def _records(self) -> list[dict[str, Any]]:
+        """All detections in the form of COCO's result files."""
+        ids = self.dataset.category_ids
+        return [
+            {
+                "image_id": im_id,
+                "category_id": ids[int(label)],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+            }
+            for im_id, rows in self._images.items()
+            for label, score, x1, y1, x2, y2 in rows.tolist()
+        ]
+
+    def _write(self) -> None:
+        if self.output_dir is not None:
+            with atomic_open(self.output_dir / BBOX_FILE) as file:
+                file.write(json.dumps(self._records()).encode())
+
+
+def _per_image(batch: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray]]:
+    """Image ids and their rows float64 (k, 6)."""
+    im_ids = _host(batch["im_id"]).reshape(-1).tolist()
+    counts = _host(result["bbox_num"]).reshape(-1)
+    rows = _host(result["bbox"]).astype(np.float64).reshape(-1, 6)
+    if len(im_ids) != len(counts) or counts.sum() != len(rows):
+        raise DataError(f"{len(rows)} detections counted as {counts.tolist()} for the images {im_ids}")
+    return zip(im_ids, np.split(rows, np.cumsum(counts)[:-1]), strict=True)
+
+
+def _host(value: Any) -> np.ndarray:
+    return value.numpy() if hasattr(value, "numpy") else np.asarray(value)

@@ -1,0 +1,46 @@
+"""Tables for the log and precision-recall curves as pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+
+def ascii_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of ASCII characters; the first column is aligned left, the others right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.ASCII, show_edge=True)
+    for index, name in enumerate(heading):
+        table.add_column(Text(name), justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    width = sum(max(len(row[i]) for row in [heading, *rows]) + 3 for i in range(len(heading))) + 1
+    console = Console(file=StringIO(), width=2 * width, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n")
+
+
+def draw_curve(folder: Path, name: str, recall: np.ndarray, precision: np.ndarray, overlap: float) -> Path:
+    """Save the curve of class ``name`` as ``<name>_precision_recall_curve.jpg`` in ``folder`` and give its path."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="tight")
+    axes = figure.add_subplot(
+        title=f"{name} (IoU = {overlap:g})", xlabel="Recall", ylabel="Precision", xlim=(0, 1.02), ylim=(0, 1.02)
+    )
+    axes.plot(recall, precision)
+    axes.grid(True)
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = re.sub(r"[^\w.+ -]", "_", name)
+    path = folder / f"{plain}_precision_recall_curve.jpg"
+    figure.savefig(path)
+    return path
