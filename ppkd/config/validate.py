@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
@@ -43,19 +42,6 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 
-READER_SETTINGS: dict[str, Any] = {
-    "sample_transforms": Any,
-    "batch_transforms": Any,
-    "inputs_def": dict[str, int | list[int]],
-    "batch_size": int,
-    "shuffle": bool,
-    "drop_last": bool,
-    "collate_batch": bool,
-    "use_shared_memory": bool,
-    "mixup_epoch": int,
-    "cutmix_epoch": int,
-    "num_classes": int,
-}
 INPUTS = ("image_shape", "num_max_boxes")
 
 _log = logging.getLogger("ppkd.config")
@@ -122,13 +108,11 @@ def _check_reader(cfg: Config, reader: str) -> set[str]:
         return set()
     if not isinstance(block, Config):
         raise LocatedError(cfg.mark(reader), f"{reader} must be a mapping, not {block!r}")
-    _refuse_unknown(block, reader, READER_SETTINGS)
-    for key, value in block.items():
-        if value is not None:
-            convert(value, READER_SETTINGS[key], f"{reader}.{key}", block.mark(key))
-    if block.get("inputs_def") is not None:
-        _refuse_unknown(block["inputs_def"], f"{reader}.inputs_def", INPUTS)
-    used: set[str] = set()
+    inputs = block.get("inputs_def")
+    if inputs is not None:
+        convert(inputs, dict[str, int | list[int]], f"{reader}.inputs_def", block.mark("inputs_def"))
+        _refuse_unknown(inputs, f"{reader}.inputs_def", INPUTS)
+    used = _check(cfg, reader, cfg.mark(reader))
     for key in TRANSFORMS:
         entries = block.get(key) or ()
         if not isinstance(entries, tuple):
