@@ -18,7 +18,9 @@ from ppkd.deploy.fuse import fused
 from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
 from ppkd.deploy.modes import evaluation_mode
+from ppkd.deploy.trained import trained_detector
 from ppkd.utils.errors import ConfigError
+from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from ppkd.config import Config, Export
@@ -36,7 +38,7 @@ class Deployed(nn.Layer):
         self.raw = options.benchmark or not options.post_process
 
     def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, ...]:
-        """What ``predict`` gives; with raw outputs the record's entries except the neck's, entry by entry, level by level."""
+        """What ``predict`` gives; raw, the record's entries except the neck's, entry by entry, level by level."""
         batch = {"image": image, "im_shape": im_shape, "scale_factor": scale_factor}
         if self.raw:
             record = self.model.extract(batch)
@@ -110,3 +112,11 @@ def _trace_batch() -> dict[str, Any]:
         "im_shape": size,
         "scale_factor": paddle.ones([1, 2]),
     }
+
+
+def export_trained(cfg: Config, output_dir: Path | str) -> Path:
+    """Exports the detector of ``cfg`` with its ``weights``, on the CPU, and logs where to; returns the folder."""
+    paddle.set_device("cpu")
+    folder = export_model(trained_detector(cfg), cfg, output_dir)
+    get_logger("ppkd.deploy").info("exported to %s", folder)
+    return folder

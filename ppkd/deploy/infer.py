@@ -1,44 +1,27 @@
-"""Detection with a trained detector as it is: what ``tools/infer.py`` and ``tools/export_model.py`` do."""
+"""Detection with a trained detector as it is: what ``tools/infer.py`` does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ppkd.config import Config, check, runtime
+import numpy as np
+from numpy.typing import NDArray
+
+from ppkd.config import Config, runtime
 from ppkd.deploy.engine import EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
 from ppkd.deploy.labels import class_labels
 from ppkd.deploy.pictures import detect_pictures
-from ppkd.deploy.pipeline import Pipeline
+from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.results import Results
-from ppkd.models import build_detector
-from ppkd.models.weights import load_weights
-from ppkd.utils.errors import ConfigError
+from ppkd.deploy.trained import trained_detector
+from ppkd.engine.environment import choose_device
+from ppkd.engine.hooks.visualdl import _open_writer as open_writer
 from ppkd.utils.logger import get_logger
 
-if TYPE_CHECKING:
-    from ppkd.models.detectors.detector import Detector
-
 _log = get_logger("ppkd.deploy")
-
-
-def trained_detector(cfg: Config) -> Detector:
-    """The detector of ``cfg`` with its ``weights``, in evaluation mode.
-
-    With distillation that is the plain student: every saved file is one. Raises :class:`ConfigError` if the
-    configuration names no weights, and :class:`WeightsError` if they do not fit.
-    """
-    check(cfg)
-    weights = runtime(cfg).weights
-    if not weights:
-        raise ConfigError(f"{cfg.path}: which weights? Name a file or URL with -o weights=...")
-    detector = build_detector(cfg)
-    _log.info("%s", load_weights(detector, weights))
-    detector.eval()
-    return detector
 
 
 def infer(
@@ -56,6 +39,7 @@ def infer(
     ``save_results`` writes all detections to ``output_dir/bbox.json``; ``vdl_log_dir`` logs the pictures for VisualDL.
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done.
     """
+    choose_device(runtime(cfg).use_gpu)
     labels = class_labels(cfg)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
     pipeline = Pipeline(EagerEngine(trained_detector(cfg)), Preprocess(config, cfg.where("TestReader")))
@@ -66,10 +50,19 @@ def infer(
         threshold=draw_threshold,
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
-        show=_visual_dl(vdl_log_dir) if vdl_log_dir else None,
     )
+    writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
+
+    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> None:
+        drawn = results.add(index, file, picture, found)
+        if writer is not None:
+            writer.add_image(f"original/{file.name}", picture, index)
+            writer.add_image(f"bbox/{file.name}", picture if drawn is None else drawn, index)
+
     try:
-        detect_pictures(pipeline, pictures, results.add, batch_size=cfg.at("TestReader.batch_size", 1))
+        detect_pictures(pipeline, pictures, handle, batch_size=cfg.at("TestReader.batch_size", 1))
     finally:
+        if writer is not None:
+            writer.close()
         if save_results:
             _log.info("all detections are in %s", results.write_json())

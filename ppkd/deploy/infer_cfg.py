@@ -58,8 +58,12 @@ class InferConfig:
         """Reads a file written by ppkd or PaddleDetection; raises :class:`ConfigError` naming file and key."""
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot read the description of the exported model: {error}") from error
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror}; did tools/export_model.py write the folder of the model?"
+            ) from error
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: no valid yaml: {error}") from error
         for key, kind in (("arch", str), ("metric", str), ("Preprocess", list), ("label_list", list)):
             if not isinstance(found, Mapping) or not isinstance(found.get(key), kind):
                 raise ConfigError(f"{path}: expected a {kind.__name__} under the key '{key}'; export the model again")

@@ -25,7 +25,7 @@ class ClassLabels:
 
 
 def class_labels(cfg: Config) -> ClassLabels:
-    """The classes of ``TestDataset``: its ``label_list``, its annotation file's, or the usual ones where both are absent.
+    """The classes of ``TestDataset``: its ``label_list``, its annotation file's, or the usual ones without either.
 
     Raises :class:`ConfigError` if their number is not ``num_classes``, and :class:`DataError` for a damaged file.
     """
