@@ -58,7 +58,7 @@ class RandomDistort(Transform):
         if self.random_channel and not self.random_apply and rng.integers(2):
             colours[:3] = colours[rng.permutation(3)]
         if not np.array_equal(colours, np.eye(4)):
-            image = np.ascontiguousarray(sample["image"], np.float32)
+            image = sample["image"].astype(np.float32, copy=False)
             sample["image"] = cv2.transform(image, colours[:3].astype(np.float32))
         return sample
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from ppkd.config import register
@@ -20,7 +21,7 @@ class RandomFlip(Transform):
         if rng.uniform() >= self.prob:
             return sample
         width = np.float32(sample["image"].shape[1])
-        sample["image"] = sample["image"][:, ::-1]
+        sample["image"] = cv2.flip(sample["image"], 1)
         boxes = sample["gt_bbox"]
         sample["gt_bbox"] = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
         return sample

@@ -33,7 +33,7 @@ class NormalizeImage(Fixed):
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample with a normalised float32 image."""
-        image = np.ascontiguousarray(sample["image"], np.float32)
+        image = sample["image"].astype(np.float32, copy=False)
         sample["image"] = cv2.transform(image, self.map)
         return sample
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from ppkd.config import register
@@ -134,10 +135,9 @@ def place(sample: Sample, size: tuple[int, int], offset: tuple[int, int], fill_v
     """The image of ``sample`` at ``offset`` (y, x) on a canvas of ``size`` (height, width), boxes shifted, float32."""
     height, width = sample["image"].shape[:2]
     y, x = offset
-    canvas = np.empty((*size, 3), np.float32)
-    canvas[:] = fill_value
-    canvas[y : y + height, x : x + width] = sample["image"]
-    sample["image"] = canvas
+    down, right = size[0] - height - y, size[1] - width - x
+    image = sample["image"].astype(np.float32, copy=False)
+    sample["image"] = cv2.copyMakeBorder(image, y, down, x, right, cv2.BORDER_CONSTANT, value=fill_value)
     if "gt_bbox" in sample:
         sample["gt_bbox"] = sample["gt_bbox"] + np.array([x, y, x, y], np.float32)
     return sample

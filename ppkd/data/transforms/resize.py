@@ -32,7 +32,7 @@ class Resize(Fixed):
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample at its new size."""
-        image = np.ascontiguousarray(sample["image"])
+        image = sample["image"]
         y, x = self._scales(*image.shape[:2])
         image = cv2.resize(image, None, fx=x, fy=y, interpolation=self.interp)
         height, width = image.shape[:2]
