@@ -35,8 +35,8 @@ _LINES = {
 class COCOMetric(Metric):
     """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl of the evaluated images, in 0..1.
 
-    The figures are pycocotools', up to rounding in the last bit, computed by faster-coco-eval. A figure without any ground truth (no large
-    box in the set, say) is -1, as there. ``per_class`` has the AP of every class that occurs.
+    The figures are pycocotools', up to rounding in the last bit, computed by faster-coco-eval. A figure without any
+    ground truth (no large box in the set, say) is -1, as there. ``per_class`` has the AP of every class that occurs.
     """
 
     def __init__(

@@ -165,7 +165,8 @@ def test_a_class_that_the_data_set_lacks_is_an_error():
         feed(metric, {1: [[5, 0.9, *A]]})
 
 
-def test_fill_rows_and_numbers_that_are_none_are_left_out(caplog):
+def test_fill_rows_and_numbers_that_are_none_are_left_out(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ppkd"), "propagate", True)
     metric = COCOMetric(Truth([annotation(1, [A], [0])], ["cell"]))
     feed(metric, {1: [[-1, 0, 0, 0, 0, 0], [0, np.nan, *A], [0, 0.9, *A]]})
     assert len(metric._records()) == 1
