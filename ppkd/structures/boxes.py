@@ -29,11 +29,12 @@ def pairwise_iou(first: Tensor, second: Tensor, eps: float = 1e-9) -> Tensor:
 
     Boxes without area, padding for instance, overlap nothing.
     """
-    one, other = first.unsqueeze(-2), second.unsqueeze(-3)
-    low = paddle.maximum(one[..., :2], other[..., :2])
-    high = paddle.minimum(one[..., 2:], other[..., 2:])
-    shared = area(paddle.concat([low, high], axis=-1))
-    return shared / (area(one) + area(other) - shared + eps)
+    left, top, right, bottom = first.unsqueeze(-1).unbind(axis=-2)
+    other_left, other_top, other_right, other_bottom = second.unsqueeze(-3).unbind(axis=-1)
+    width = (paddle.minimum(right, other_right) - paddle.maximum(left, other_left)).clip(min=0)
+    height = (paddle.minimum(bottom, other_bottom) - paddle.maximum(top, other_top)).clip(min=0)
+    shared = width * height
+    return shared / (area(first).unsqueeze(-1) + area(second).unsqueeze(-2) - shared + eps)
 
 
 def size_iou(first: Tensor, second: Tensor) -> Tensor:

@@ -116,8 +116,8 @@ class MobileNetV1(nn.Layer):
     def forward(self, image: Tensor) -> list[Tensor]:
         """The maps of ``out_specs``, finest first, of an image batch [N, 3, H, W]."""
         x, outputs = self.conv1(image), []
-        for number, (name, *_) in enumerate(BLOCKS, start=1):
-            x = getattr(self, name)(x)
-            if number in self.feature_maps:
+        for i in range(len(BLOCKS)):
+            x = getattr(self, BLOCKS[i][0])(x)
+            if i + 1 in self.feature_maps:
                 outputs.append(x)
         return outputs

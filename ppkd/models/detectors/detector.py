@@ -9,6 +9,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.structures import Batch, DetectorSpec, Record
+from ppkd.utils.errors import DataError
 
 
 class Detector(nn.Layer):
@@ -59,3 +60,14 @@ class Detector(nn.Layer):
     def deployable(self) -> Self:
         """The detector that is shipped: itself."""
         return self
+
+
+@paddle.jit.not_to_static
+def check_sides(image: Tensor, stride: int) -> None:
+    """Raise :class:`DataError` unless ``stride`` divides height and width of ``image`` [N, 3, H, W], where known."""
+    height, width = image.shape[-2:]
+    if (height > 0 and height % stride) or (width > 0 and width % stride):
+        raise DataError(
+            f"the network's input is {height} x {width} pixels (height x width), but both must be multiples of "
+            f"{stride}: change target_size of the reader's Resize or BatchRandomResize."
+        )

@@ -8,7 +8,7 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.models.assigners.yolo_assigner import YOLOTargets
-from ppkd.models.detectors.detector import Detector
+from ppkd.models.detectors.detector import Detector, check_sides
 from ppkd.models.heads.yolo_head import YOLOv3Head
 from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
 from ppkd.structures import Batch, DetectorSpec, Record, YOLORecord
@@ -37,8 +37,10 @@ class YOLOv3(Detector):
         )
 
     def features(self, batch: Batch) -> list[Tensor]:
-        """The neck's maps."""
-        return self.neck(self.backbone(batch["image"]))
+        """The neck's maps; raises :class:`DataError` unless the coarsest stride divides the image's sides."""
+        image = batch["image"]
+        check_sides(image, self.neck.out_specs[0].stride)
+        return self.neck(self.backbone(image))
 
     def extract(self, batch: Batch, like: Record | None = None) -> YOLORecord:
         """The head's raw numbers, split by meaning, above the neck's maps."""

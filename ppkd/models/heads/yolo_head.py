@@ -75,16 +75,16 @@ class YOLOv3Head(nn.Layer):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw maps [N, A * (5 + C), H, W] of the neck's features, level by level."""
-        return [conv(feature) for conv, feature in zip(self.yolo_output, features, strict=True)]
+        return [conv(features[i]) for i, conv in enumerate(self.yolo_output)]
 
     def record(self, features: list[Tensor]) -> YOLORecord:
         """The raw maps of ``features``, split by meaning."""
         entries: tuple[list[Tensor], ...] = ([], [], [])
         for raw in self(features):
-            level = paddle.unflatten(raw, 1, [self.num_anchors, 5 + self.num_classes])
+            level = raw.reshape([0, self.num_anchors, 5 + self.num_classes, *raw.shape[2:]])
             parts = paddle.split(level, [4, 1, self.num_classes], axis=2)
-            for entry, part in zip(entries, parts, strict=True):
-                entry.append(part)
+            for i, entry in enumerate(entries):
+                entry.append(parts[i])
         boxes, objectness, logits = entries
         return YOLORecord(neck=features, cls_logits=logits, objectness=objectness, box_xywh=boxes)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
+from ppkd.models.layers.activation import leaky_relu
 from ppkd.models.layers.norm import batch_norm
 
 
@@ -29,4 +29,4 @@ class ConvBNLeaky(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """One convolution, normalised and activated."""
-        return F.leaky_relu(self.batch_norm(self.conv(x)), 0.1)
+        return leaky_relu(self.batch_norm(self.conv(x)), 0.1)

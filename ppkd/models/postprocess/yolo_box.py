@@ -43,11 +43,11 @@ class YOLOBox:
         """
         original = paddle.floor(im_shape / scale_factor + 0.5).astype("int32")
         boxes, scores = [], []
-        for i, (raw, level_anchors) in enumerate(zip(maps, anchors, strict=True)):
+        for i, raw in enumerate(maps):
             box, score = yolo_box(
                 raw,
                 original,
-                [int(side) for side in level_anchors],
+                [int(side) for side in anchors[i]],
                 self.num_classes,
                 self.conf_thresh,
                 self.downsample_ratio >> i,

@@ -1,0 +1,16 @@
+"""Activations in a form that every deployment path accepts."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor
+from paddle.nn import functional as F
+
+
+def leaky_relu(x: Tensor, slope: float) -> Tensor:
+    """``x`` where it is positive, ``slope * x`` elsewhere; 0 < ``slope`` < 1.
+
+    An exported program holds the maximum of the two, the same numbers bit for bit: the oneDNN predictor crashes while
+    it fuses Paddle 3's ``leaky_relu`` into the convolution before it.
+    """
+    return F.leaky_relu(x, slope) if paddle.in_dynamic_mode() else paddle.maximum(x, slope * x)
