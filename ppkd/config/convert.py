@@ -40,11 +40,11 @@ def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
         text = json.dumps(thaw(value))
         return _adapter(annotation).validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first, *others = error.errors(include_url=False)
         path = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
         found = json.dumps(first["input"], default=str)
-        expected = first["msg"].removeprefix("Input should be ")
-        raise LocatedError(where, f"{name}{path} is {found}, expected {expected}") from None
+        wanted = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in (first, *others))
+        raise LocatedError(where, f"{name}{path} is {found}, expected {' or '.join(wanted)}") from None
 
 
 @cache

@@ -39,6 +39,8 @@ WITHOUT_EFFECT = frozenset(
         "IouType",
         "bias",
         "sync_bn",
+        "ema_filter_no_grad",
+        "cycle_epoch",
     }
 )
 

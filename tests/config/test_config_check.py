@@ -60,6 +60,7 @@ EvalReader: {collate_batch: false, batch_size: 1}
         ("YOLOv3.backbone=MobileNets", r"no component 'MobileNets'; did you mean 'MobileNet'\?"),
         ("LearningRate.base_l=1", r"LearningRate\.base_l is not .*'base_lr'"),
         ("LearningRate.schedulers.0.gama=1", r"PiecewiseDecay\.gama is not .*'gamma'"),
+        ("LearningRate.schedulers.0.gamma=x", r'gamma is "x", expected a valid number or a valid array'),
         ("OptimizerBuilder.optimiser.type=SGD", r"OptimizerBuilder\.optimiser is not .*'optimizer'"),
         ("TrainReader.batchsize=2", r"TrainReader\.batchsize is not .*'batch_size'"),
         ("TrainReader.batch_size=two", r'TrainReader\.batch_size is "two"'),
