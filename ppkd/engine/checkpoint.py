@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ class Checkpointer:
         """Write ``.pdstates`` of a checkpoint again, when nothing but the position (its best AP) has changed."""
         write_states(self.folder / name, self._states(position, losses))
 
-    def restore(self, path: str | Path) -> tuple[Position, Mapping[str, Any]]:
+    def restore(self, path: str | os.PathLike[str]) -> tuple[Position, Mapping[str, Any]]:
         """Load the checkpoint that ``path`` means; returns the position and the state of the loss means.
 
         Raises:

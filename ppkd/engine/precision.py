@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import paddle
 from paddle import Tensor
 
-from ppkd.engine.protocols import TrainableModel
-from ppkd.structures import Batch
 from ppkd.utils.errors import ConfigError
 
 INITIAL_SCALE = 1024.0
@@ -18,9 +17,9 @@ INITIAL_SCALE = 1024.0
 class Precision:
     """Forward, backward and update in float32."""
 
-    def forward(self, model: TrainableModel, batch: Batch) -> dict[str, Tensor]:
-        """The losses of ``batch``."""
-        return model(batch)
+    def casting(self) -> AbstractContextManager[Any]:
+        """Where a forward pass runs."""
+        return nullcontext()
 
     def update(self, loss: Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
         """Backward of ``loss``, one update, gradients cleared."""
@@ -43,10 +42,9 @@ class MixedPrecision(Precision):
         self._dtype = "float16" if gpu else "bfloat16"
         self._scaler = paddle.amp.GradScaler(enable=gpu, init_loss_scaling=INITIAL_SCALE)
 
-    def forward(self, model: TrainableModel, batch: Batch) -> dict[str, Tensor]:
-        """The losses of ``batch``."""
-        with paddle.amp.auto_cast(level="O1", dtype=self._dtype):
-            return model(batch)
+    def casting(self) -> AbstractContextManager[Any]:
+        """Where a forward pass runs."""
+        return paddle.amp.auto_cast(level="O1", dtype=self._dtype)
 
     def update(self, loss: Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
         """Backward of the scaled ``loss``; an update whose gradients overflow is left out."""

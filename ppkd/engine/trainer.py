@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -115,7 +116,8 @@ class Trainer:
         self.optimizer.set_lr(rate)
         if isinstance(self.model, TracksProgress):
             self.model.set_progress(at.epoch + at.batch / len(self.loader))
-        terms = self._precision.forward(self._network, batch)
+        with self._precision.casting():
+            terms = self._network(batch)
         self._precision.update(terms["loss"], self.optimizer)
         if self._ema is not None:
             self._ema.update()
@@ -131,7 +133,7 @@ class Trainer:
         """Record the present position (its best AP) in the checkpoint ``name``, whose weights are the present ones."""
         self._checkpointer.save_states(name, self.position, self.losses.state())
 
-    def resume(self, path: str | Path) -> None:
+    def resume(self, path: str | os.PathLike[str]) -> None:
         """Continue from the checkpoint that ``path`` means."""
         self.position, losses = self._checkpointer.restore(path)
         self.losses.restore(losses)

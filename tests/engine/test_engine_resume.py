@@ -152,7 +152,7 @@ def test_an_overwritten_checkpoint_cut_short_is_recognised(tmp_path):
 def test_another_teacher_is_refused(tmp_path):
     make_trainer(tmp_path, kind="distilled", epochs=1).train()
     other = make_trainer(tmp_path, model=Distilled(teacher="teacher-2"))
-    with pytest.raises(TrainingError, match="another teacher.*teacher-1.*teacher-2"):
+    with pytest.raises(TrainingError, match=r"another teacher.*teacher-1.*teacher-2"):
         other.resume(tmp_path)
 
 

@@ -116,7 +116,7 @@ def test_adapters_train_and_losses_hear_of_the_progress(tmp_path):
 def test_evaluation_keeps_the_best_model_and_writes_the_figures(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     values = [0.2, 0.6, 0.4]
-    hook = Evaluation(SnapshotPlan(1), Loader(batches=2), lambda: FakeMetric(values))
+    hook = Evaluation(SnapshotPlan(1), Loader(batches=2), FakeMetric(values))
     trainer = make_trainer(tmp_path, extra=[hook])
     trainer.train()
     best = read_pickle(tmp_path / "best_model.pdstates")["position"]
@@ -137,7 +137,7 @@ def test_evaluation_keeps_the_best_model_and_writes_the_figures(tmp_path, caplog
 
 def test_evaluation_leaves_training_as_it_was(tmp_path):
     """With and without evaluation the trained bits are the same, with batch statistics, dropout and an average."""
-    hook = Evaluation(SnapshotPlan(1), Loader(batches=2), lambda: FakeMetric([0.1]))
+    hook = Evaluation(SnapshotPlan(1), Loader(batches=2), FakeMetric([0.1, 0.1, 0.1]))
     for name, extra in (("with", [hook]), ("without", [])):
         make_trainer(tmp_path / name, kind="ema", extra=extra).train()
     with_, without = (read_weights(tmp_path / name / "model_final") for name in ("with", "without"))

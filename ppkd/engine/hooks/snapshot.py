@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import TYPE_CHECKING
 
 from ppkd.engine.evaluation import Metric, evaluate
@@ -54,32 +54,30 @@ class Evaluation(Hook):
     Args:
         plan: the same plan as the snapshots'.
         loader: evaluation batches.
-        make_metric: a fresh metric for each evaluation.
+        metric: begins anew with each evaluation.
     """
 
     def __init__(
         self,
         plan: SnapshotPlan,
         loader: Iterable[Batch],
-        make_metric: Callable[[], Metric],
+        metric: Metric,
     ) -> None:
         self._plan = plan
         self._loader = loader
-        self._make_metric = make_metric
+        self._metric = metric
 
     def after_epoch(self, trainer: Trainer, epoch: int) -> None:
         """Evaluate when the epoch ended with a checkpoint."""
         if not self._plan.due(trainer, epoch):
             return
-        metric = self._make_metric()
         with trainer.averaged():
-            trainer.figures = evaluate(trainer.model.deployable(), self._loader, metric)
-        value = trainer.figures[metric.headline]
-        position = trainer.position
-        improved = position.best is None or value > position.best
+            trainer.figures = evaluate(trainer.model.deployable(), self._loader, self._metric)
+        position, value = trainer.position, trainer.figures[self._metric.headline]
+        improved = not math.isnan(value) and (position.best is None or value > position.best)
         if improved:
             position.best, position.best_epoch = value, epoch
         trainer.save_position(self._plan.name(trainer, epoch))
         if improved:
             trainer.save(BEST)
-        logger.info("Best test bbox ap is %0.3f.", position.best)
+        logger.info("Best test bbox ap is %0.3f.", value if position.best is None else position.best)

@@ -1,0 +1,46 @@
+"""Train a detector, alone or distilled from a teacher."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ppkd.utils import cli
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = cli.parser("Train a detector; with --slim_config, distil it from a teacher.")
+    made.add_argument("-r", "--resume", metavar="PATH", help="checkpoint, or folder of a run, to continue from")
+    made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
+    made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
+    cli.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
+    cli.add_flag(made, "--enable_ce", "seed 0 and no shuffling, to compare runs number by number")
+    cli.add_flag(made, "--amp", "mixed precision")
+    cli.add_flag(made, "--use_vdl", "write scalars for VisualDL")
+    return made
+
+
+def main(args: argparse.Namespace) -> None:
+    """Load the configurations and train."""
+    cfg, slim = cli.load(args)
+    from ppkd.engine import train
+
+    train(
+        cfg,
+        slim,
+        evaluate=args.eval,
+        resume=args.resume,
+        enable_ce=args.enable_ce,
+        amp=args.amp,
+        use_vdl=args.use_vdl,
+        vdl_log_dir=args.vdl_log_dir,
+        profiler_options=args.profiler_options,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, parser()))
