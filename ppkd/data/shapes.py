@@ -1,0 +1,195 @@
+"""A small detection set drawn from a seed: shapes on cluttered, noisy backgrounds, in COCO's format."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+CLASSES = ("circle", "square", "triangle", "star")
+SPLITS = {"train": 1, "val": 2, "unlabelled": 3}
+EMPTY_SHARE = 0.08
+MOST_SHAPES = 6
+SHAPE_SIDE = (0.09, 0.45)
+LEAST_VISIBLE = 0.5
+LEAST_CONTRAST = 40.0
+SUBPIXEL_BITS = 4
+JPEG_QUALITY = 92
+
+Outline = np.ndarray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A drawn object: ``label`` indexes :data:`CLASSES`, ``outline`` float (n, 2) x, y in pixels."""
+
+    label: int
+    outline: Outline
+
+
+def draw_shapes(
+    folder: str | os.PathLike[str],
+    *,
+    images_train: int,
+    images_val: int,
+    size: int,
+    seed: int,
+    images_unlabelled: int = 0,
+) -> Path:
+    """Draw the set into ``folder`` and return it.
+
+    Writes ``train/*.jpg``, ``val/*.jpg``, ``unlabelled/*.jpg`` (``size`` x ``size`` pixels) and
+    ``annotations/instances_train.json``, ``instances_val.json``. The same arguments give the same bytes; image ``i`` of
+    a split does not depend on how many there are. Files of an earlier drawing in the folder are replaced.
+    """
+    root = Path(folder)
+    counts = {"train": images_train, "val": images_val, "unlabelled": images_unlabelled}
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    for split, count in counts.items():
+        entries = _draw_split(root / split, count, size, (seed, SPLITS[split]))
+        if split != "unlabelled":
+            text = json.dumps(_coco(entries, size), separators=(",", ":"))
+            (root / "annotations" / f"instances_{split}.json").write_text(text, encoding="utf-8")
+    return root
+
+
+def _draw_split(folder: Path, count: int, size: int, seed: tuple[int, int]) -> list[list[Shape]]:
+    if count:
+        folder.mkdir(exist_ok=True)
+    for old in folder.glob("[0-9]" * 6 + ".jpg"):
+        old.unlink()
+    drawn = []
+    for index in range(count):
+        image, shapes = draw_image(size, np.random.default_rng((*seed, index)))
+        cv2.imwrite(str(folder / _name(index)), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        drawn.append(shapes)
+    return drawn
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}.jpg"
+
+
+def _coco(drawn: list[list[Shape]], size: int) -> dict[str, Any]:
+    images = [{"id": i + 1, "file_name": _name(i), "width": size, "height": size} for i in range(len(drawn))]
+    annotations: list[dict[str, Any]] = []
+    for i, shapes in enumerate(drawn):
+        for shape in shapes:
+            x, y, width, height = box(shape.outline, size)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": i + 1,
+                    "category_id": shape.label + 1,
+                    "bbox": [x, y, width, height],
+                    "area": round(width * height, 2),
+                    "iscrowd": 0,
+                }
+            )
+    names = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
+    return {"images": images, "annotations": annotations, "categories": names}
+
+
+def box(outline: Outline, size: int) -> list[float]:
+    """x, y, width, height of an outline, cut at the border of a ``size`` x ``size`` image, to 1/100 pixel."""
+    low, high = np.clip([outline.min(axis=0), outline.max(axis=0)], 0, size).round(2)
+    return [round(float(value), 2) for value in (*low, *(high - low))]
+
+
+def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Shape]]:
+    """One picture, RGB uint8 (size, size, 3), and its shapes."""
+    image = _background(size, rng)
+    shapes: list[Shape] = []
+    owner = np.zeros((size, size), np.uint8)
+    wanted = 0 if rng.random() < EMPTY_SHARE else int(rng.integers(1, MOST_SHAPES + 1))
+    for _ in range(wanted):
+        label = int(rng.integers(len(CLASSES)))
+        outline = place(unit_outline(CLASSES[label], rng), size, rng)
+        claimed = _claim(owner, outline, len(shapes) + 1)
+        if claimed is not None:
+            owner = claimed
+            shapes.append(Shape(label, outline))
+            _paint(image, outline, rng)
+    noise = rng.normal(0, rng.uniform(4, 16), image.shape).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)) + noise
+    return np.clip(image, 0, 255).astype(np.uint8), shapes
+
+
+def unit_outline(name: str, rng: np.random.Generator) -> Outline:
+    """The outline of a shape of radius 1 around the origin, turned at random."""
+    corners = {"circle": 48, "square": 4, "triangle": 3, "star": 10, "pentagon": 5, "cross": 12}[name]
+    angles = 2 * np.pi * (np.arange(corners) / corners + rng.random())
+    radius = np.ones(corners)
+    if name == "star":
+        radius[1::2] = rng.uniform(0.4, 0.5)
+    if name == "cross":
+        radius[1::3] = 0.4
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, None]
+
+
+def place(outline: Outline, size: int, rng: np.random.Generator) -> Outline:
+    """A unit outline at a random place and scale, slightly squeezed, at most a little beyond the border."""
+    radius = size * np.exp(rng.uniform(*np.log(SHAPE_SIDE))) / 2
+    squeeze = np.array([1, rng.uniform(0.8, 1.0)])
+    centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
+    return outline * squeeze * radius + centre
+
+
+def _claim(owner: np.ndarray, outline: Outline, number: int) -> np.ndarray | None:
+    """``owner`` with the shape's pixels set to ``number``; None if that would hide half of an earlier shape."""
+    after = owner.copy()
+    cv2.fillPoly(after, [outline.round().astype(np.int32)], number)
+    before_area = np.bincount(owner.ravel(), minlength=number)[1:number]
+    after_area = np.bincount(after.ravel(), minlength=number + 1)[1:number]
+    return None if (after_area < LEAST_VISIBLE * before_area).any() else after
+
+
+def _paint(image: np.ndarray, outline: Outline, rng: np.random.Generator) -> None:
+    """Fill an outline with a colour that stands out from what is below it, sometimes see-through or striped."""
+    inside = np.zeros(image.shape[:2], np.uint8)
+    _fill(inside, outline, 255)
+    colour = rng.uniform(0, 255, 3)
+    below = image[inside > 0].mean(axis=0) if inside.any() else colour
+    while np.abs(colour - below).max() < LEAST_CONTRAST:
+        colour = rng.uniform(0, 255, 3)
+    alpha = inside[..., None] / np.float32(255) * np.float32(rng.uniform(0.75, 1.0))
+    texture = _stripes(image.shape[0], rng) if rng.random() < 0.3 else 0
+    image += alpha * (colour.astype(np.float32) + texture - image)
+
+
+def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 12)
+    wave = np.sin(2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle)))
+    return (rng.uniform(10, 40) * wave[..., None]).astype(np.float32)
+
+
+def _background(size: int, rng: np.random.Generator) -> np.ndarray:
+    """A smooth wash of colours with blobs, strokes, rings and shapes of no class, float32 (size, size, 3)."""
+    cells = int(rng.integers(2, 7))
+    wash = rng.uniform(20, 235, (cells, cells, 3)).astype(np.float32)
+    image = cv2.resize(wash, (size, size), interpolation=cv2.INTER_CUBIC)
+    for _ in range(rng.integers(3, 12)):
+        start, end = rng.integers(0, size, (2, 2)).tolist()
+        cv2.line(image, start, end, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
+    for _ in range(rng.integers(0, 4)):
+        centre, radius = rng.integers(0, size, 2).tolist(), int(rng.uniform(0.05, 0.2) * size)
+        cv2.circle(image, centre, radius, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
+    for _ in range(rng.integers(0, 4)):
+        name = ("pentagon", "cross")[rng.integers(2)]
+        _fill(image, place(unit_outline(name, rng), size, rng), _colour(rng))
+    return np.ascontiguousarray(np.clip(image, 0, 255))
+
+
+def _fill(image: np.ndarray, outline: Outline, colour: float | tuple[float, ...]) -> None:
+    points = (outline * (1 << SUBPIXEL_BITS)).round().astype(np.int32)
+    cv2.fillPoly(image, [points], colour, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _colour(rng: np.random.Generator) -> tuple[float, ...]:
+    return tuple(rng.uniform(0, 255, 3).tolist())
