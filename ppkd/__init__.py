@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppkd import distill
     from ppkd.config import load_config
     from ppkd.deploy import Predictor, export_model
-    from ppkd import distill
     from ppkd.distill import build_distiller
     from ppkd.engine import evaluate, train
     from ppkd.models import build_detector
