@@ -9,14 +9,13 @@ import paddle
 from paddle import Tensor
 
 from ppkd.structures import Batch
-from ppkd.structures.boxes import xyxy_to_cxcywh
 
 
 @dataclass(frozen=True)
 class PaddedTruth:
     """Boxes of N images, padded to M each (M is at least 1).
 
-    ``boxes`` float32 [N, M, 4] cx, cy, w, h as fractions of the input's width and height; ``labels`` int64 [N, M];
+    ``boxes`` float32 [N, M, 4] x1, y1, x2, y2 in pixels of the input, zeros for padding; ``labels`` int64 [N, M];
     ``scores`` float32 [N, M], the mixing weight of a box, 0 for padding and for boxes without width or height.
     """
 
@@ -27,14 +26,12 @@ class PaddedTruth:
 
 def pad_truth(batch: Batch) -> PaddedTruth:
     """Pad ``gt_bbox``, ``gt_class`` and, where mixup left it, ``gt_score`` of ``batch``."""
-    height, width = batch["image"].shape[-2:]
     counts = [boxes.shape[0] for boxes in batch["gt_bbox"]]
     most = max(1, *counts)
-    corners = _pad(batch["gt_bbox"], most, [4], "float32") / paddle.to_tensor([width, height] * 2, dtype="float32")
-    boxes = xyxy_to_cxcywh(corners)
+    boxes = _pad(batch["gt_bbox"], most, [4], "float32")
     given = batch.get("gt_score") or [paddle.ones([count], dtype="float32") for count in counts]
     scores = _pad(given, most, [], "float32").clip(min=0)
-    solid = (boxes[..., 2:] > 0).all(axis=-1).astype("float32")
+    solid = (boxes[..., 2:] > boxes[..., :2]).all(axis=-1).astype("float32")
     return PaddedTruth(boxes, _pad(batch["gt_class"], most, [], "int64"), scores * solid)
 
 

@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 
 from ppkd.models.assigners.ground_truth import PaddedTruth, pad_truth
 from ppkd.structures import Batch, YOLORecord
-from ppkd.structures.boxes import cxcywh_to_xyxy, pairwise_iou, size_iou
+from ppkd.structures.boxes import cxcywh_to_xyxy, pairwise_iou, size_iou, xyxy_to_cxcywh
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,18 @@ class YOLOAssigner(nn.Layer):
     def forward(self, record: YOLORecord, batch: Batch) -> YOLOTargets:
         """Targets for the levels of ``record`` from the boxes of ``batch``; any image may be without boxes."""
         truth = pad_truth(batch)
-        image_height, image_width = batch["image"].shape[-2:]
-        pixels = truth.boxes[..., 2:] * paddle.to_tensor([image_width, image_height], dtype="float32")
-        best = size_iou(pixels, self.anchors).argmax(axis=-1)
-        wh = paddle.log((pixels / F.embedding(best, self.anchors)).clip(min=1e-9))
+        size = xyxy_to_cxcywh(truth.boxes)[..., 2:]
+        best = size_iou(size, self.anchors).argmax(axis=-1)
+        wh = paddle.log((size / F.embedding(best, self.anchors)).clip(min=1e-9))
         return YOLOTargets(tuple(self._level(level, raw, truth, best, wh) for level, raw in enumerate(record.box_xywh)))
 
     def _level(self, level: int, raw: Tensor, truth: PaddedTruth, best: Tensor, wh: Tensor) -> YOLOLevelTargets:
         _, anchors, _, height, width = raw.shape
         hit = (best.unsqueeze(-1) == self.masks[level]).astype("int64")
         anchor = (hit * paddle.arange(anchors)).sum(axis=-1)
-        centre = truth.boxes[..., :2] * paddle.to_tensor([width, height], dtype="float32")
-        limit = paddle.to_tensor([width - 1, height - 1], dtype="float32")
-        corner = paddle.minimum(centre.floor().clip(min=0), limit)
-        column, row = corner.astype("int64").unbind(axis=-1)
-        cell = (anchor * height + row) * width + column
+        x, y, w, h = (xyxy_to_cxcywh(truth.boxes) / self.strides[level]).unbind(axis=-1)
+        column, row = x.floor().clip(0, width - 1), y.floor().clip(0, height - 1)
+        cell = (anchor * height + row.astype("int64")) * width + column.astype("int64")
         weight = truth.scores * hit.sum(axis=-1).astype("float32")
         weight, classes = resolve(cell, weight, F.one_hot(truth.labels, self.num_classes))
         score = paddle.zeros([cell.shape[0], anchors * height * width]).put_along_axis(cell, weight, 1, reduce="add")
@@ -96,9 +93,9 @@ class YOLOAssigner(nn.Layer):
         return YOLOLevelTargets(
             cell=cell,
             weight=weight,
-            xy=centre - corner,
+            xy=paddle.stack([x - column, y - row], axis=-1),
             wh=wh,
-            scale=2.0 - truth.boxes[..., 2] * truth.boxes[..., 3],
+            scale=2.0 - w * h / (width * height),
             classes=classes,
             positive=positive,
             objectness_weight=score + (1 - positive) * self._empty(level, raw, truth),
@@ -109,7 +106,7 @@ class YOLOAssigner(nn.Layer):
         anchors = self.anchors.index_select(self.masks[level], axis=0)
         predicted = decode(raw.astype("float32"), anchors, self.strides[level], self.scale_x_y)
         boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
-        iou = pairwise_iou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(boxes))
+        iou = pairwise_iou(cxcywh_to_xyxy(predicted), boxes)
         return (iou.max(axis=-1) <= self.ignore_thresh).astype("float32")
 
 
@@ -127,15 +124,15 @@ def resolve(cell: Tensor, weight: Tensor, classes: Tensor) -> tuple[Tensor, Tens
 
 
 def decode(raw: Tensor, anchors: Tensor, stride: int, scale_x_y: float) -> Tensor:
-    """Raw box numbers [N, A, 4, H, W] to boxes [N, A * H * W, 4] cx, cy, w, h as fractions of the input.
+    """Raw box numbers [N, A, 4, H, W] to boxes [N, A * H * W, 4] cx, cy, w, h in pixels of the input.
 
-    ``anchors`` [A, 2] are widths and heights in pixels of the input, which is ``stride`` * W by ``stride`` * H.
+    ``anchors`` [A, 2] are widths and heights in those pixels.
     """
     height, width = raw.shape[-2:]
     shift = 0.5 * (scale_x_y - 1)
-    x = (scale_x_y * F.sigmoid(raw[:, :, 0]) - shift + paddle.arange(width, dtype="float32")) / width
-    y = (scale_x_y * F.sigmoid(raw[:, :, 1]) - shift + paddle.arange(height, dtype="float32").unsqueeze(-1)) / height
+    x = (scale_x_y * F.sigmoid(raw[:, :, 0]) - shift + paddle.arange(width, dtype="float32")) * stride
+    y = (scale_x_y * F.sigmoid(raw[:, :, 1]) - shift + paddle.arange(height, dtype="float32").unsqueeze(-1)) * stride
     sizes = anchors.reshape([-1, 2, 1, 1])
-    w = raw[:, :, 2].exp() * sizes[:, 0] / (width * stride)
-    h = raw[:, :, 3].exp() * sizes[:, 1] / (height * stride)
+    w = raw[:, :, 2].exp() * sizes[:, 0]
+    h = raw[:, :, 3].exp() * sizes[:, 1]
     return paddle.stack([x, y, w, h], axis=-1).flatten(1, 3)

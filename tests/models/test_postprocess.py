@@ -1,0 +1,67 @@
+"""Decoding and suppression on cases worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import paddle
+
+from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
+from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.models.postprocess.yolo_box import YOLOBox
+
+
+def logit(p):
+    return math.log(p / (1 - p))
+
+
+def raw_map():
+    """One level of 1 x 2 cells, one anchor and two classes; only the second cell holds a confident box."""
+    raw = paddle.full([1, 7, 1, 2], -20.0)
+    raw[0, :, 0, 1] = paddle.to_tensor([logit(0.25), 0.0, 0.0, math.log(0.5), logit(0.8), logit(0.5), -20.0])
+    return raw
+
+
+def test_a_cell_is_decoded_to_original_pixels():
+    """Input 64 x 32 (w x h) at scale 0.5 of 128 x 64; centre x (1 + 0.25) / 2, y 0.5 / 1; anchor 20 x 16."""
+    decode = YOLOBox(num_classes=2)
+    shape, scale = paddle.to_tensor([[32.0, 64.0]]), paddle.to_tensor([[0.5, 0.5]])
+    boxes, scores = decode([raw_map()], [[20.0, 16.0]], shape, scale)
+    np.testing.assert_allclose(boxes[0, 1].numpy(), [80 - 20, 32 - 8, 80 + 20, 32 + 8], atol=1e-3)
+    np.testing.assert_allclose(scores[0].numpy(), [[0, 0.4], [0, 0]], atol=1e-5)
+
+
+def test_the_original_size_is_rounded_not_cut():
+    """320 / (320 / 375) is 374.99997 in single precision."""
+    scale = paddle.to_tensor([[320 / 375, 320 / 375]])
+    raw = raw_map()
+    raw[0, 2:4, 0, 1] = 5.0
+    boxes, _ = YOLOBox(num_classes=2)([raw], [[20.0, 16.0]], paddle.to_tensor([[320.0, 320.0]]), scale)
+    assert boxes[0, 1].tolist() == [0, 0, 374, 374]
+
+
+def test_suppression_is_per_class_and_counts_per_image():
+    boxes = paddle.to_tensor([[[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], [[0.0, 0, 1, 1]] * 3])
+    scores = paddle.to_tensor([[[0.9, 0.8, 0.2], [0.3, 0.7, 0.005]], [[0.0] * 3] * 2])
+    found, counts = MultiClassNMS(score_threshold=0.01, nms_threshold=0.45, nms_top_k=100)(boxes, scores)
+    assert counts.tolist() == [3, 0]
+    np.testing.assert_allclose(
+        found.numpy(), [[0, 0.9, 0, 0, 10, 10], [0, 0.2, 20, 20, 30, 30], [1, 0.7, 0, 0, 10, 9]], atol=1e-6
+    )
+
+
+def test_keep_top_k_bounds_an_image():
+    boxes = paddle.arange(20, dtype="float32").reshape([1, 20, 1]) * 10 + paddle.to_tensor([0.0, 0, 5, 5])
+    scores = paddle.linspace(0.1, 0.9, 20).reshape([1, 1, 20])
+    found, counts = MultiClassNMS(keep_top_k=7)(boxes, scores)
+    assert counts.tolist() == [7]
+    np.testing.assert_allclose(found[:, 1].numpy(), np.linspace(0.1, 0.9, 20)[::-1][:7], rtol=1e-5)
+
+
+def test_nothing_found_is_an_empty_table():
+    post = BBoxPostProcess(decode=YOLOBox(num_classes=2), nms=MultiClassNMS())
+    raw = paddle.full([2, 7, 1, 2], -20.0)
+    result = post([raw], [[20.0, 16.0]], paddle.ones([2, 2]) * 32, paddle.ones([2, 2]))
+    assert result["bbox"].shape == [0, 6]
+    assert result["bbox_num"].tolist() == [0, 0]

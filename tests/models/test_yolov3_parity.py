@@ -1,0 +1,138 @@
+"""YOLOv3 computes what PaddleDetection computes, from the same weights and images.
+
+The bounds are how far the reference itself moves when its image changes by one part in a million.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from parity_fill import FOLDER, fill_model, image_batch, load_case
+
+CASES = {"yolov3_mobilenet_v1": "yolov3_mobilenet_v1_270e_coco", "yolov3_r34": "yolov3_r34_270e_coco"}
+SENSITIVITY = json.loads((FOLDER / "sensitivity_1e-6.json").read_text())
+LOSS_BOUND = {"train_frozen_bn": 3e-6, "train_ref": 5e-4}
+EVAL_BOUND = 1.5e-5
+
+
+class Case:
+    """A detector with a case's weights, its batch, and the reference's numbers."""
+
+    def __init__(self, name: str, build: Any, make_batch: Any) -> None:
+        self.name = name
+        self.meta, self.arrays = load_case(name)
+        self.model = build(CASES[name])
+        self.batch = make_batch(*self.meta["input_hw"], [3, 1], self.meta["num_classes"])
+
+    def reset(self) -> Any:
+        for parameter in self.model.parameters():
+            parameter.clear_grad()
+        fill_model(self.model, self.meta["fill_rules"])
+        return self.model
+
+    def evaluate(self) -> dict[str, Any]:
+        model = self.reset()
+        model.eval()
+        with paddle.no_grad():
+            backbone = model.backbone(self.batch["image"])
+            neck = model.neck(backbone)
+            return {"backbone": backbone, "neck": neck, "head": model.yolo_head(neck), **model.predict(self.batch)}
+
+    def step(self, mode: str) -> dict[str, paddle.Tensor]:
+        model = self.reset()
+        model.train()
+        if mode == "train_frozen_bn":
+            for layer in model.sublayers():
+                if isinstance(layer, paddle.nn.BatchNorm2D):
+                    layer.eval()
+        losses = model(self.batch)
+        losses["loss"].backward()
+        return losses
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, published, batches):
+    return Case(request.param, published, batches)
+
+
+@pytest.fixture(scope="module")
+def evaluated(case):
+    return case.evaluate()
+
+
+def probe(array: np.ndarray) -> np.ndarray:
+    return array.flatten()[np.linspace(0, array.size - 1, 256).astype("int64")]
+
+
+def test_inputs_are_the_references(case):
+    image = image_batch(2, 128, 160)
+    np.testing.assert_array_equal(image[0].flatten()[:256], case.arrays["in.image.first"])
+    for i in range(2):
+        np.testing.assert_array_equal(case.batch["gt_bbox"][i].numpy(), case.arrays[f"in.gt_bbox.{i}"])
+        np.testing.assert_array_equal(case.batch["gt_class"][i].numpy(), case.arrays[f"in.gt_class.{i}"])
+
+
+@pytest.mark.parametrize("level", range(3))
+@pytest.mark.parametrize("part", ["backbone", "neck", "head"])
+def test_evaluation_tensors(case, evaluated, part, level):
+    ours, key = evaluated[part][level].numpy(), f"eval.{part}.{level}"
+    assert list(ours.shape) == case.arrays[f"{key}.shape"].tolist()
+    scale = np.abs(case.arrays[f"{key}.probe"]).max()
+    np.testing.assert_allclose(probe(ours), case.arrays[f"{key}.probe"], rtol=0, atol=EVAL_BOUND * scale)
+    np.testing.assert_allclose(ours[0].flatten()[:256], case.arrays[f"{key}.first"], rtol=0, atol=EVAL_BOUND * scale)
+    np.testing.assert_allclose(ours.astype("float64").std(), case.arrays[f"{key}.std"], rtol=EVAL_BOUND)
+
+
+def test_detections(case, evaluated):
+    counts = case.arrays["eval.bbox_num"]
+    np.testing.assert_array_equal(evaluated["bbox_num"].numpy(), counts)
+    split = np.cumsum(counts)[:-1]
+    ours, theirs = np.split(evaluated["bbox"].numpy(), split), np.split(case.arrays["eval.bbox"], split)
+    for mine, reference in zip(ours, theirs, strict=True):
+        order = [np.lexsort((-rows[:, 1].round(4), rows[:, 0])) for rows in (mine, reference)]
+        np.testing.assert_allclose(mine[order[0]], reference[order[1]], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("mode", LOSS_BOUND)
+def test_losses_and_gradients(case, mode):
+    losses, expected = case.step(mode), case.meta[mode]
+    assert set(losses) == set(expected["losses"])
+    for name, value in expected["losses"].items():
+        assert losses[name].item() == pytest.approx(value, rel=LOSS_BOUND[mode]), name
+    parameters = dict(case.model.named_parameters())
+    bound = max(2 * SENSITIVITY[case.name][mode]["grad_max_rel"], 1e-4)
+    for name, norm in expected["grad_norms"].items():
+        gradient = parameters[name].grad.numpy().astype("float64")
+        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=bound), name
+
+
+def test_running_statistics_after_a_step(case):
+    case.step("train_ref")
+    state = case.model.state_dict()
+    names = [key for key in case.arrays if key.startswith("train.running.")]
+    assert names
+    for key in names:
+        expected = case.arrays[key]
+        ours = state[key.removeprefix("train.running.")].numpy()[:256]
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_targets(case):
+    """Our sparse targets, laid out as the reader of the reference lays out its dense ones."""
+    record = case.reset().extract(case.batch)
+    for level, target in enumerate(case.model.assign(record, case.batch).levels):
+        expected = case.arrays[f"in.target{level}"]
+        dense = np.zeros(expected.shape, "float32")
+        _, anchors, _, height, width = expected.shape
+        weight = target.weight.numpy()
+        for image, box in zip(*np.nonzero(weight), strict=True):
+            cell = np.unravel_index(target.cell.numpy()[image, box], (anchors, height, width))
+            numbers = [target.xy, target.wh, target.scale.unsqueeze(-1), target.weight.unsqueeze(-1), target.classes]
+            row = np.concatenate([part[int(image), int(box)].numpy() for part in numbers])
+            dense[image, cell[0], :, cell[1], cell[2]] = row
+        np.testing.assert_allclose(dense, expected, rtol=0, atol=2e-6)
+        np.testing.assert_array_equal(target.positive.numpy().reshape(expected[:, :, 5].shape), expected[:, :, 5] > 0)
