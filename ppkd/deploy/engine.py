@@ -66,8 +66,9 @@ def model_files(model_dir: Path) -> tuple[Path, Path]:
 class InferenceEngine:
     """An exported model under Paddle Inference.
 
-    Without oneDNN its results on a CPU equal those of the detector bit for bit, so oneDNN (Paddle's default) is off
-    unless ``enable_mkldnn``. Memory optimisation stays off: it fails on Paddle 3 programs.
+    Without oneDNN its results on a CPU equal those of the detector bit for bit at an equal number of threads, so oneDNN
+    (Paddle's default) is off unless ``enable_mkldnn``. After a run the whole process computes with ``cpu_threads``.
+    Memory optimisation stays off: it fails on Paddle 3 programs.
     Raises :class:`ConfigError` for a device or run mode that this Paddle does not have, and :class:`WeightsError`
     if the files are missing or damaged.
     """

@@ -30,28 +30,37 @@ _TRACE_SIZE = 64
 
 
 class Deployed(nn.Layer):
-    """A detector as a function of three tensors, with the part of its post-processing that ``options`` ask for."""
+    """A detector as a function of three tensors, for tracing."""
 
-    def __init__(self, model: Detector, options: Export) -> None:
+    def __init__(self, model: Detector) -> None:
         super().__init__()
         self.model = model
-        self.raw = options.benchmark or not options.post_process
 
-    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, ...]:
-        """What ``predict`` gives; raw, the record's entries except the neck's, entry by entry, level by level."""
-        batch = {"image": image, "im_shape": im_shape, "scale_factor": scale_factor}
-        if self.raw:
-            record = self.model.extract(batch)
-            return tuple(level for name in record.entries() if name != "neck" for level in getattr(record, name))
-        result = self.model.predict(batch)
+    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``predict`` gives."""
+        result = self.model.predict({"image": image, "im_shape": im_shape, "scale_factor": scale_factor})
         return result["bbox"], result["bbox_num"]
+
+
+class Undecoded(nn.Layer):
+    """A detector without what follows its heads, as a function of the image alone."""
+
+    def __init__(self, model: Detector) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The record's entries except the neck's, entry by entry, level by level."""
+        record = self.model.extract({"image": image})
+        return tuple(level for name in record.entries() if name != "neck" for level in getattr(record, name))
 
 
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     """Writes ``{output_dir}/{cfg.name}/`` with model.json, model.pdiparams and infer_cfg.yml; returns the folder.
 
-    The outputs are ``bbox`` (M, 6) and ``bbox_num`` (N,). ``export.nms`` false gives decoded boxes [N, P, 4] and scores
-    [N, C, P] instead, ``export.post_process`` false or ``export.benchmark`` true the record's raw entries.
+    The outputs are ``bbox`` (M, 6) and ``bbox_num`` (N,). Without ``export.nms`` they are decoded boxes [N, P, 4] and
+    scores [N, C, P]; without ``export.post_process``, or with ``export.benchmark``, the record's raw entries, and
+    ``image`` is the only input.
     Inputs are ``image`` float32 [N, 3, H, W], ``im_shape`` and ``scale_factor`` float32 [N, 2]; sizes are dynamic
     unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
     student. The files are complete before the first one is put in place: a failed export leaves an older one alone.
@@ -68,7 +77,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
         with evaluation_mode(detector):
             shipped = fused(detector, _trace_batch()) if options.fuse_conv_bn else detector
             with _suppression(shipped, cfg, options.nms):
-                _save(Deployed(shipped, options), cfg, work / "model")
+                _save(shipped, cfg, options, work / "model")
         description.write(work / FILE_NAME)
         for name in ("model.pdiparams", "model.json", FILE_NAME):
             (work / name).replace(target / name)
@@ -83,7 +92,7 @@ def _suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None
     if wanted:
         yield
         return
-    post_process = getattr(detector, "post_process", None)
+    post_process: Any = getattr(detector, "post_process", None)
     if not hasattr(post_process, "nms"):
         raise ConfigError(f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has no separate NMS")
     nms, post_process.nms = post_process.nms, lambda boxes, scores: (boxes, scores)
@@ -93,15 +102,16 @@ def _suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None
         post_process.nms = nms
 
 
-def _save(deployed: Deployed, cfg: Config, path: Path) -> None:
-    deployed.eval()
+def _save(detector: Detector, cfg: Config, options: Export, path: Path) -> None:
     shape = image_shape(cfg)
-    specs = [
-        InputSpec(list(shape), "float32", name="image"),
-        InputSpec([shape[0], 2], "float32", name="im_shape"),
-        InputSpec([shape[0], 2], "float32", name="scale_factor"),
-    ]
-    paddle.jit.save(deployed, str(path), input_spec=specs)
+    specs = [InputSpec(list(shape), "float32", name="image")]
+    if options.benchmark or not options.post_process:
+        layer: nn.Layer = Undecoded(detector)
+    else:
+        layer = Deployed(detector)
+        specs += [InputSpec([shape[0], 2], "float32", name=name) for name in ("im_shape", "scale_factor")]
+    layer.eval()
+    paddle.jit.save(layer, str(path), input_spec=specs)
 
 
 def _trace_batch() -> dict[str, Any]:

@@ -49,7 +49,7 @@ class InferConfig:
             preprocess=preprocess_steps(cfg),
             label_list=tuple(class_names),
             category_ids=tuple(category_ids),
-            use_dynamic_shape=None in image_shape(cfg),
+            use_dynamic_shape=image_shape(cfg)[2] is None,
             min_subgraph_size=size,
         )
 

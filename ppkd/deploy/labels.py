@@ -37,7 +37,7 @@ def class_labels(cfg: Config) -> ClassLabels:
         )
     ids, names = class_list(directory, source, expected)
     if len(names) != expected:
-        where = resolve(directory, source) if isinstance(source, str) else cfg.where("TestDataset.label_list")
+        where = resolve(directory, source) if isinstance(source, str) else "TestDataset.label_list"
         raise ConfigError(
             f"{cfg.where('num_classes')}: num_classes is {expected}, but {where} names {len(names)} classes"
         )

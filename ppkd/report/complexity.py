@@ -29,7 +29,8 @@ class Complexity:
 
 def count_parameters(model: nn.Layer) -> int:
     """Number of trainable and frozen parameters, without BatchNorm's running statistics."""
-    return sum(math.prod(parameter.shape) for parameter in model.parameters())
+    learned = (value for name, value in model.named_parameters() if not name.endswith(("._mean", "._variance")))
+    return sum(math.prod(parameter.shape) for parameter in learned)
 
 
 def _operations(layer: nn.Layer, inputs: tuple[Any, ...], output: Any) -> int:
