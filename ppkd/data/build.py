@@ -7,26 +7,22 @@ from pathlib import Path
 from typing import Literal
 
 from ppkd.config import Config, build, named
-from ppkd.data.datasets import DetectionDataset, ImageFolder
+from ppkd.data.datasets import DetectionDataset
 from ppkd.data.loader import Loader
 from ppkd.data.pipeline import Pipeline
 from ppkd.data.reader import Reader, compose, mixes
 from ppkd.data.sampling import Sampler
 from ppkd.utils.errors import ConfigError, DataError
-from ppkd.utils.logger import get_logger
 
 BOX_KEYS = ("gt_bbox", "gt_class", "is_crowd", "difficult")
 EVERY_EPOCH = float("inf")
-
-_log = get_logger(__name__)
 
 
 def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None = None) -> DetectionDataset:
     """The data set under ``key`` (TrainDataset, EvalDataset, TestDataset, UnlabelledDataset) of ``cfg``.
 
     ``images`` are files that take the place of those of an ``ImageFolder``. An ``UnlabelledDataset`` may be any data
-    set: its boxes are forgotten. Raises :class:`ConfigError` for wrong settings and :class:`DataError` for wrong files
-    or more classes than ``num_classes``.
+    set: its boxes are forgotten. Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
     """
     spec = cfg.at(key)
     name, _ = named(spec)
@@ -36,8 +32,6 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
         raise ConfigError(f"{cfg.where(key)}: {name} is a component, but not a data set")
     if key == "UnlabelledDataset":
         dataset.unlabel()
-    elif not isinstance(dataset, ImageFolder):
-        _check_classes(cfg, key, dataset)
     return dataset
 
 
@@ -100,14 +94,3 @@ def _process() -> tuple[int, int]:
     from paddle import distributed
 
     return distributed.get_rank(), distributed.get_world_size()
-
-
-def _check_classes(cfg: Config, key: str, dataset: DetectionDataset) -> None:
-    expected, found = cfg.get("num_classes", 80), len(dataset.class_names)
-    if found > expected:
-        raise DataError(
-            f"{key} has {found} classes ({dataset.anno_path}), but num_classes is {expected} "
-            f"({cfg.where('num_classes') or 'the default'}): set num_classes: {found}"
-        )
-    if found < expected:
-        _log.warning("%s has %d classes (%s), num_classes is %d", key, found, dataset.anno_path, expected)

@@ -10,8 +10,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import paddle
-from paddle.io import DataLoader
 
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.pipeline import Parcel, Parts, Pipeline
@@ -83,6 +81,8 @@ class Loader:
         return self._from_workers(plans)
 
     def _from_workers(self, plans: list[BatchPlan]) -> Iterator[Parts]:
+        from paddle.io import DataLoader
+
         workers = iter(
             DataLoader(
                 self._pipeline,
@@ -124,6 +124,8 @@ class Loader:
 
 def tensors(arrays: dict[str, Any], parcel: Parcel) -> Batch:
     """The batch as tensors; boxes as one list of tensors per key, cut from a single transfer to the device."""
+    import paddle
+
     batch: Batch = {
         key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value for key, value in arrays.items()
     }

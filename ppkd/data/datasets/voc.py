@@ -18,7 +18,7 @@ from ppkd.data.image import EXTENSIONS
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
 
-PAIR = re.compile(r"(.+?)\s+(\S.*\.xml)", re.IGNORECASE)
+PAIR = re.compile(r"(.+?\.\w+)\s+(\S.*\.xml)", re.IGNORECASE)
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
