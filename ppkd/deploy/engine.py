@@ -107,7 +107,9 @@ class InferenceEngine:
         try:
             self._predictor = inference.create_predictor(config)
         except (RuntimeError, ValueError) as error:
-            raise WeightsError(f"{program}: Paddle Inference cannot load it: {_last_line(error)}") from error
+            raise WeightsError(
+                f"{model_dir}: Paddle Inference cannot load {program.name} with {parameters.name}: {_last_line(error)}"
+            ) from error
         self.input_names: list[str] = self._predictor.get_input_names()
         self.output_names: list[str] = self._predictor.get_output_names()
 

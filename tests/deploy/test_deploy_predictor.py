@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ppkd.deploy.infer_cfg import InferConfig
 from ppkd.deploy.pipeline import Timing, split_detections
 from ppkd.deploy.predictor import Predictor
 from ppkd.deploy.preprocess import Preprocess
+from ppkd.report.complexity import cpu_latency
 from ppkd.utils.errors import ConfigError, DataError, WeightsError
 
 
@@ -139,7 +141,11 @@ def test_missing_and_damaged_files(exported: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
     (folder / "model.json").write_text((exported / "model.json").read_text()[:5000])
-    with pytest.raises(WeightsError, match=r"model\.json: Paddle Inference cannot load it"):
+    with pytest.raises(WeightsError, match=r"model: Paddle Inference cannot load model\.json"):
+        Predictor(folder)
+    shutil.copy(exported / "model.json", folder)
+    (folder / "model.pdiparams").write_bytes((exported / "model.pdiparams").read_bytes()[:9999])
+    with pytest.raises(WeightsError, match=r"with model\.pdiparams"):
         Predictor(folder)
     (folder / "model.pdiparams").unlink()
     with pytest.raises(WeightsError, match=r"model\.json is there without model\.pdiparams"):
@@ -168,6 +174,19 @@ def test_splitting_by_image() -> None:
     assert len(split_detections([nothing, np.int32([1])], 1)[0]) == 0
     with pytest.raises(ConfigError, match=r"export\.post_process"):
         split_detections([np.zeros((1, 9, 4)), np.zeros((1, 4, 9))], 1)
+
+
+def test_latency_is_the_median_of_the_timed_runs(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = iter([0.2, 0.02, 0.02, 0.4, 0.02, 0.02])
+    compute = InferenceEngine.__call__
+
+    def slow(self: InferenceEngine, batch: dict) -> list:
+        time.sleep(next(pauses))
+        return compute(self, batch)
+
+    monkeypatch.setattr(InferenceEngine, "__call__", slow)
+    assert 20 < cpu_latency(exported, runs=5, warmup=1) < 200
+    assert next(pauses, None) is None
 
 
 def test_timing_report() -> None:

@@ -37,6 +37,7 @@ def test_by_hand() -> None:
     assert found.parameters == (8 * 27 + 8) + 8 * 9 + 16 + 45 * 2
 
 
+@pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
 def test_equals_paddle() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         expected = paddle.flops(Net(), [1, 3, 64, 64])
