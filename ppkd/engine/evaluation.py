@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import paddle
 
+from ppkd.engine.random_state import batches_apart
 from ppkd.report.complexity import evaluation_mode
 from ppkd.structures import Batch
 from ppkd.utils.logger import get_logger
@@ -43,7 +44,7 @@ def evaluate(model: Any, loader: Iterable[Batch], metric: Metric) -> dict[str, f
     started = time.perf_counter()
     total = len(loader) if isinstance(loader, Sized) else None
     with evaluation_mode(model), paddle.no_grad(), progress("Evaluation", total) as bar:
-        for index, batch in enumerate(loader):
+        for index, batch in enumerate(batches_apart(loader)):
             metric.update(batch, model.predict(batch))
             images += batch["image"].shape[0]
             bar.advance()

@@ -10,8 +10,11 @@ import paddle
 from paddle import Tensor
 
 from ppkd.utils.errors import ConfigError
+from ppkd.utils.logger import get_logger
 
 INITIAL_SCALE = 1024.0
+
+logger = get_logger(__name__)
 
 
 class Precision:
@@ -36,15 +39,14 @@ class Precision:
 
 
 class MixedPrecision(Precision):
-    """Level O1: float16 with loss scaling on a GPU, bfloat16 (which needs none) on a CPU; weights stay float32."""
+    """Level O1 on a GPU: float16 where it is safe, with loss scaling; weights stay float32."""
 
-    def __init__(self, *, gpu: bool) -> None:
-        self._dtype = "float16" if gpu else "bfloat16"
-        self._scaler = paddle.amp.GradScaler(enable=gpu, init_loss_scaling=INITIAL_SCALE)
+    def __init__(self) -> None:
+        self._scaler = paddle.amp.GradScaler(init_loss_scaling=INITIAL_SCALE)
 
     def casting(self) -> AbstractContextManager[Any]:
         """Where a forward pass runs."""
-        return paddle.amp.auto_cast(level="O1", dtype=self._dtype)
+        return paddle.amp.auto_cast(level="O1", dtype="float16")
 
     def update(self, loss: Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
         """Backward of the scaled ``loss``; an update whose gradients overflow is left out."""
@@ -64,9 +66,15 @@ class MixedPrecision(Precision):
 
 
 def choose(*, amp: bool, level: str, gpu: bool) -> Precision:
-    """The precision that the flags ask for; raises :class:`ConfigError` for a level other than O1."""
+    """The precision that the flags ask for; raises :class:`ConfigError` for a level other than O1.
+
+    Paddle's automatic casting does nothing on a CPU, so there ``amp`` means float32, and the log says so.
+    """
     if not amp:
         return Precision()
     if level != "O1":
         raise ConfigError(f"amp_level: {level} is not available, set amp_level=O1")
-    return MixedPrecision(gpu=gpu)
+    if not gpu:
+        logger.info("Mixed precision needs a GPU: computing in float32")
+        return Precision()
+    return MixedPrecision()

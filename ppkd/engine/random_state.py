@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
+
+_Batch = TypeVar("_Batch")
 
 
 def seed_everything(seed: int) -> None:
@@ -40,6 +42,21 @@ def restore(state: Mapping[str, Any]) -> None:
     np.random.set_state((numpy["kind"], numpy["keys"], *numpy["rest"]))
     python = state["python"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["next_gauss"]))
+
+
+def batches_apart(loader: Iterable[_Batch]) -> Iterator[_Batch]:
+    """The batches of ``loader``, whose start leaves NumPy's global stream as it was.
+
+    Paddle's ``DataLoader`` draws a seed for its worker processes from that stream whenever an iterator starts, so a
+    resumed run, which starts one more, or another number of workers would continue with other random numbers.
+    """
+    batches = iter(loader)
+    before = np.random.get_state()
+    first = next(batches, None)
+    np.random.set_state(before)
+    if first is not None:
+        yield first
+        yield from batches
 
 
 def _encode(state: Any) -> dict[str, Any]:

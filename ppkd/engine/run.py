@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from ppkd.engine.schedules import build_schedule
 from ppkd.engine.signals import SignalWatch
 from ppkd.engine.trainer import Trainer
 from ppkd.metrics import build_metric
-from ppkd.utils.errors import ConfigError
-from ppkd.utils.logger import get_logger, setup_logger
+from ppkd.utils.errors import ConfigError, PPKDError
+from ppkd.utils.logger import get_logger, record, setup_logger
+from ppkd.utils.runtime import current
 
 logger = get_logger(__name__)
 
@@ -79,10 +81,17 @@ def train(
     options = TrainOptions(evaluate, resume, enable_ce, amp, use_vdl, vdl_log_dir, profiler_options)
     folder = run_folder(cfg)
     setup_logger(folder)
-    trainer = build_trainer(cfg, slim, options)
-    if resume is not None:
-        trainer.resume(resume)
-    trainer.train()
+    record(logging.INFO, f"Environment: {current()}")
+    try:
+        trainer = build_trainer(cfg, slim, options)
+        if resume is not None:
+            trainer.resume(resume)
+        if trainer.position.epoch >= trainer.epochs:
+            logger.info("All %d epochs are done; train longer with -o epoch=...", trainer.epochs)
+        trainer.train()
+    except PPKDError as error:
+        record(logging.ERROR, str(error))
+        raise
     return folder
 
 

@@ -18,6 +18,7 @@ from ppkd.engine.hooks.base import Hook
 from ppkd.engine.loss_window import LossWindow
 from ppkd.engine.precision import Precision
 from ppkd.engine.protocols import BatchLoader, TracksProgress, TrainableModel
+from ppkd.engine.random_state import batches_apart
 from ppkd.engine.schedules import Schedule
 from ppkd.structures import Batch
 
@@ -99,7 +100,7 @@ class Trainer:
         epoch = self.position.epoch
         self._begin_epoch(epoch)
         started = time.perf_counter()
-        for batch, waited in _timed(self.loader):
+        for batch, waited in _timed(batches_apart(self.loader)):
             position, rate = (self.position.batch, self.position.step), self.schedule(self.position.step)
             self.run_step(batch, rate)
             now = time.perf_counter()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = "ppkd"
 FILE_NAME = "train.log"
+_FILE_ONLY = "file_only"
 _LINE = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt="%m/%d %H:%M:%S")
 
 
@@ -17,6 +18,7 @@ class ConsoleHandler(logging.StreamHandler):
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
+        self.addFilter(lambda record: not getattr(record, _FILE_ONLY, False))
 
     @property
     def stream(self) -> object:
@@ -31,6 +33,11 @@ class ConsoleHandler(logging.StreamHandler):
 def get_logger(name: str) -> logging.Logger:
     """The logger of a module: give ``__name__``; lines carry the first two parts (``ppkd.engine``)."""
     return logging.getLogger(".".join(name.split(".")[:2]))
+
+
+def record(level: int, message: str) -> None:
+    """Write a line into the run's log file alone, for what the console shows in another way."""
+    logging.getLogger(ROOT).log(level, message, extra={_FILE_ONLY: True})
 
 
 def setup_logger(save_dir: str | os.PathLike[str] | None = None) -> logging.Logger:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_toy import BATCHES, Distilled, make_trainer
+from engine_toy import BATCHES, Distilled, Loader, make_trainer
 
 from ppkd.engine.checkpoint_files import class_names, resolve
 from ppkd.engine.hooks.base import Hook
@@ -175,3 +175,21 @@ def test_the_command_to_continue_is_the_present_one_with_another_checkpoint():
     assert continue_command(Path("out/interrupted"), argv).endswith(
         "tools/train.py -c 'a b.yml' --eval -o epoch=3 -r out/interrupted"
     )
+
+
+class DrawingLoader(Loader):
+    """Draws from NumPy's global stream when it starts, as Paddle's loader does for its workers."""
+
+    def __iter__(self):
+        np.random.randint(10)
+        yield from super().__iter__()
+
+
+def test_starting_the_loader_once_more_leaves_the_random_streams_alone(tmp_path):
+    make_trainer(tmp_path / "whole", loader=DrawingLoader()).train()
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(tmp_path / "parts", loader=DrawingLoader(), extra=[StopAt(BATCHES + 2)]).train()
+    resumed = make_trainer(tmp_path / "parts", loader=DrawingLoader(), seed=99)
+    resumed.resume(tmp_path / "parts" / "middle")
+    resumed.train()
+    assert_same(everything(tmp_path / "whole"), everything(tmp_path / "parts"))
