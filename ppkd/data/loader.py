@@ -22,6 +22,7 @@ WINDOW = 200
 JUDGED_FROM = 50
 BEARABLE = 0.2
 SHARED_MEMORY = 1 << 30
+PATIENCE = 5
 
 _log = get_logger(__name__)
 
@@ -93,15 +94,11 @@ class Loader:
                 worker_init_fn=_prepare_worker,
             )
         )
-        for _ in plans:
-            try:
-                parts = next(workers)
-            except (SystemError, StopIteration) as error:
-                raise DataError(
-                    "a worker process that reads images died (killed for want of memory?); resume with fewer of them "
-                    "(-o worker_num=1, or 0 to read in the main process)"
-                ) from error
-            yield parts
+        try:
+            for _ in plans:
+                yield _next(workers)
+        finally:
+            workers._try_shutdown_all(PATIENCE)
 
     def _judge(self, parcel: Parcel) -> None:
         """Raise what went wrong in the worker, and account for files that could not be read."""
@@ -134,6 +131,16 @@ def tensors(arrays: dict[str, Any], parcel: Parcel) -> Batch:
         together = paddle.to_tensor(np.concatenate(rows))
         batch[key] = [together[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
     return batch
+
+
+def _next(workers: Iterator[Parts]) -> Parts:
+    try:
+        return next(workers)
+    except (SystemError, StopIteration) as error:
+        raise DataError(
+            "a worker process that reads images died (killed for want of memory?); resume with fewer of them "
+            "(-o worker_num=1, or 0 to read in the main process)"
+        ) from error
 
 
 def _only(items: list[Parts]) -> Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -148,10 +149,8 @@ def test_processes_share_an_epoch_without_overlap(drop_last: bool) -> None:
     else:
         assert set(together) == set(range(22))
         assert len(together) == 24
-    alone = [draw.index for plan in Sampler(22, 8, 3, True, True).plans(0) for draw in plan.labelled]
-    assert set(alone) == set(range(22)) & set(alone)
-    if drop_last:
-        assert set(alone) == set(together)
+    alone = [draw.index for plan in Sampler(22, 8, 3, True, drop_last).plans(0) for draw in plan.labelled]
+    assert set(alone) == set(together)
 
 
 def test_unlabelled_images_join_every_batch_and_go_round(cfg: Config, tmp_path: Path) -> None:
@@ -237,6 +236,18 @@ def test_a_killed_worker_ends_the_epoch_with_an_error(cfg: Config) -> None:
     reader._pipeline._batch = die
     with pytest.raises(DataError, match=r"worker process .* died.*worker_num"):
         list(reader)
+
+
+def test_no_worker_outlives_its_epoch(cfg: Config) -> None:
+    before = set(multiprocessing.active_children())
+    reader = loader(cfg, worker_num=2)
+    list(reader)
+    assert set(multiprocessing.active_children()) == before
+    unfinished = iter(reader)
+    next(unfinished)
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    unfinished.close()
+    assert set(multiprocessing.active_children()) == before
 
 
 def test_little_shared_memory_means_pipes(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
