@@ -146,7 +146,9 @@ class Quickstart:
         cost = complexity(build_detector(load_config(str(ROOT / run.config))), 160, 160)
         return RunSummary(
             run.title,
-            *(figures[name] for name in ("AP", "AP50", "AP75")),
+            ap=figures["AP"],
+            ap50=figures["AP50"],
+            ap75=figures["AP75"],
             parameters=cost.parameters,
             gflops=cost.gflops,
             latency_ms=cpu_latency(ROOT / self.output / "inference" / run.name),

@@ -29,6 +29,7 @@ class Runtime:
     map_type: Literal["11point", "integral"] = "11point"
     num_classes: int = 80
     epoch: int = 0
+    seed: int = 0
     log_iter: int = 20
     snapshot_epoch: int = 1
     save_dir: str = "output"
@@ -51,7 +52,7 @@ class Runtime:
     export: Export = field(default_factory=Export)
 
 
-_LEAST = {"num_classes": 1, "log_iter": 1, "snapshot_epoch": 1, "epoch": 0, "worker_num": 0}
+_LEAST = {"num_classes": 1, "log_iter": 1, "snapshot_epoch": 1, "epoch": 0, "worker_num": 0, "seed": 0}
 
 
 def runtime(cfg: Config) -> Runtime:

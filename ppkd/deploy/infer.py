@@ -18,7 +18,7 @@ from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.results import Results
 from ppkd.deploy.trained import trained_detector
 from ppkd.engine.environment import choose_device
-from ppkd.engine.hooks.visualdl import _open_writer as open_writer
+from ppkd.engine.hooks.visualdl import open_writer
 from ppkd.utils.logger import get_logger
 
 _log = get_logger("ppkd.deploy")

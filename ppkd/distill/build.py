@@ -11,7 +11,7 @@ from ppkd.distill.model import DistillModel
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
-from ppkd.models.weights import load_weights
+from ppkd.models.weights import load_pretrain, load_weights
 from ppkd.structures import DetectorSpec
 from ppkd.utils.errors import ConfigError, SpecError, nearest
 from ppkd.utils.logger import get_logger
@@ -25,10 +25,11 @@ KEYS = {
 logger = get_logger(__name__)
 
 
-def build_distiller(cfg: Config, slim: Config) -> DistillModel:
+def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -> DistillModel:
     """The student of ``cfg``, the teacher and the losses of ``slim``, introduced to each other.
 
-    The student's weights are random, except for what ``student.inherit`` copies from the teacher.
+    The student's weights are random, or those of ``pretrain`` (see :func:`ppkd.models.weights.load_pretrain`), except
+    for what ``student.inherit`` copies from the teacher.
 
     Raises:
         ConfigError: a key of the slim file is unknown, missing or wrong.
@@ -37,6 +38,8 @@ def build_distiller(cfg: Config, slim: Config) -> DistillModel:
     """
     check_slim(slim)
     student = build_detector(cfg)
+    if pretrain:
+        logger.info("Pretrained weights: %s", load_pretrain(student, pretrain))
     teacher = _build_teacher(slim)
     losses = build_losses(slim, student.spec(), teacher.spec())
     for part in slim.at("student.inherit", ()):

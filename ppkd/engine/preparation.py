@@ -37,14 +37,13 @@ def open_dataset(cfg: Config, key: str, num_classes: int) -> Any:
 
 def build_model(cfg: Config, slim: Config | None, pretrain: str | None) -> Any:
     """The detector of ``cfg``, inside a distillation model when there is a ``slim``, with its pretrained weights."""
-    if slim is None:
-        model = build_detector(cfg)
-    else:
+    if slim is not None:
         from ppkd.distill import build_distiller
 
-        model = build_distiller(cfg, slim)
+        return build_distiller(cfg, slim, pretrain=pretrain)
+    model = build_detector(cfg)
     if pretrain:
-        logger.info("Pretrained weights: %s", load_pretrain(model.deployable(), pretrain))
+        logger.info("Pretrained weights: %s", load_pretrain(model, pretrain))
     return model
 
 

@@ -124,7 +124,7 @@ def build_trainer(cfg: Config, slim: Config | None, options: TrainOptions) -> Tr
     if settings.epoch < 1:
         raise ConfigError(f"{cfg.where()}: epoch is missing; say how long to train, e.g. with -o epoch=12")
     gpu = environment.choose_device(settings.use_gpu)
-    seed = 0 if options.enable_ce else int(cfg.get("seed") or 0)
+    seed = 0 if options.enable_ce else settings.seed
     seed_everything(seed)
     logger.info("Seed: %d", seed)
     if options.enable_ce:
@@ -173,7 +173,7 @@ def _hooks(cfg: Config, settings: Runtime, options: TrainOptions, folder: Path) 
     hooks.append(Snapshot(plan))
     if options.evaluate:
         hooks.append(_evaluation(cfg, settings, plan, folder))
-    hooks.append(Results(folder, plan))
+    hooks.append(Results(folder))
     if options.use_vdl or settings.use_vdl:
         hooks.append(VisualDL(Path(options.vdl_log_dir or settings.vdl_log_dir), settings.log_iter))
     return [*hooks, StopOnSignal(SignalWatch())]

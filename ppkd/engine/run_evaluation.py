@@ -41,7 +41,7 @@ def evaluate_config(
     Args:
         cfg: the detector's configuration.
         weights: path or URL; the configuration's ``weights`` if not given.
-        output_dir: where ``bbox.json`` and the curves of ``classwise`` go.
+        output_dir: where ``bbox.json``, ``metrics.json`` and the curves of ``classwise`` go.
         classwise: a table and precision-recall curves of every class.
         json_eval: score the ``bbox.json`` that is already in ``output_dir`` instead of running the detector.
         save_prediction_only: write ``bbox.json`` and compute nothing.

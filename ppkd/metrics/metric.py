@@ -18,6 +18,7 @@ from ppkd.utils.errors import DataError
 from ppkd.utils.logger import get_logger
 
 BBOX_FILE = "bbox.json"
+FIGURES_FILE = "metrics.json"
 
 logger = get_logger(__name__)
 
@@ -30,7 +31,7 @@ class Metric(ABC):
 
     Args:
         dataset: names, ids and ground truth.
-        output_dir: where ``bbox.json`` and curves go; None writes neither.
+        output_dir: where ``bbox.json``, ``metrics.json`` and curves go; None writes none of them.
         classwise: also report every class, with its precision-recall curve.
         save_prediction_only: write ``bbox.json`` and compute nothing.
     """
@@ -77,8 +78,10 @@ class Metric(ABC):
         if self._figures is None:
             if not self._images:
                 raise DataError("nothing to evaluate: the data set gave no image")
-            self._write()
+            self._write(BBOX_FILE, self._records())
             self._figures = {} if self.save_prediction_only else self._compute()
+            if self._figures:
+                self._write(FIGURES_FILE, self._figures)
         return dict(self._figures)
 
     @abstractmethod
@@ -127,10 +130,10 @@ class Metric(ABC):
             for label, score, x1, y1, x2, y2 in rows.tolist()
         ]
 
-    def _write(self) -> None:
+    def _write(self, name: str, content: Any) -> None:
         if self.output_dir is not None:
-            with atomic_open(self.output_dir / BBOX_FILE) as file:
-                file.write(json.dumps(self._records()).encode())
+            with atomic_open(self.output_dir / name) as file:
+                file.write(json.dumps(content).encode())
 
 
 def _per_image(batch: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,0 +1,1 @@
+"""Errors, logging, command lines, downloads, safe reading and atomic writing."""

@@ -72,6 +72,7 @@ def run(
     args = made.parse_args(argv)
     setup_logger()
     get_logger("ppkd").info(runtime.prepare())
+    runtime.import_paddle()
     try:
         main(args)
     except PPKDError as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
 import sys
+import warnings
 from pathlib import Path
 
 THREADS = "OMP_NUM_THREADS"
@@ -23,6 +27,14 @@ def prepare() -> str:
     if is_amd():
         wanted[MKL_CPU] = "5"
     return "CPU: " + ", ".join(_settle(name, value, late) for name, value in wanted.items())
+
+
+def import_paddle() -> None:
+    """Import Paddle without its remarks on the settings above, on compilers and on BatchNorm."""
+    for remark in ("No ccache found", "When training, we now always track global mean and variance"):
+        warnings.filterwarnings("ignore", message=remark)
+    with contextlib.redirect_stderr(io.StringIO()):
+        importlib.import_module("paddle")
 
 
 def is_amd(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -177,7 +177,7 @@ def test_a_loss_names_both_sides_when_a_record_lacks_an_entry():
     only_neck = type(toy)("Bare", 3, "sigmoid", {"neck": toy.entries["neck"]})
     with pytest.raises(SpecError, match=r"YOLOv3FineGrained consumes .*but Bare records \['neck'\].*lacks"):
         YOLOv3FineGrained(toy, only_neck)
-    with pytest.raises(SpecError, match="cls_logits at stride 8 differs.*3 channels.*2 x"):
+    with pytest.raises(SpecError, match=r"cls_logits at stride 8 differs.*3 channels.*2 x"):
         OutputL2(toy, other)
     with pytest.raises(SpecError, match=r"no level of neck has the same stride in Toy \[8, 4\] and Toy \[32\]"):
         Adapted(toy, ToyDetector(strides=(32,)).spec())

@@ -13,9 +13,7 @@ from ppkd.structures import YOLORecord
 
 def record(maps, classes):
     shaped = [m.reshape([m.shape[0], 3, 5 + classes, *m.shape[2:]]) for m in maps]
-    return YOLORecord(
-        [], [m[:, :, 5:] for m in shaped], [m[:, :, 4:5] for m in shaped], [m[:, :, :4] for m in shaped]
-    )
+    return YOLORecord([], [m[:, :, 5:] for m in shaped], [m[:, :, 4:5] for m in shaped], [m[:, :, :4] for m in shaped])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``results.csv``: one row per checkpointed epoch, next to the log."""
+"""``results.csv``: one row per epoch, next to the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.engine.hooks.base import Hook
-from ppkd.engine.hooks.snapshot import SnapshotPlan
 from ppkd.utils.atomic import atomic_open
 
 if TYPE_CHECKING:
@@ -18,14 +17,13 @@ FILE_NAME = "results.csv"
 
 
 class Results(Hook):
-    """Epoch, step, learning rate, the epoch's mean of each loss term, and the figures of its evaluation.
+    """Epoch, step, learning rate, the epoch's mean of each loss term, and the figures if it was evaluated.
 
     A resumed run keeps the rows of the epochs before it and writes the others anew; a new run starts a new file.
     """
 
-    def __init__(self, folder: Path, plan: SnapshotPlan) -> None:
+    def __init__(self, folder: Path) -> None:
         self._file = folder / FILE_NAME
-        self._plan = plan
         self._rows: list[dict[str, str]] = []
 
     def before_train(self, trainer: Trainer) -> None:
@@ -36,8 +34,6 @@ class Results(Hook):
 
     def after_epoch(self, trainer: Trainer, epoch: int) -> None:
         """Add the epoch's row."""
-        if not self._plan.due(trainer, epoch):
-            return
         step = trainer.position.step
         numbers = {**trainer.losses.means(), **trainer.figures}
         row = {"epoch": str(epoch), "step": str(step), "learning_rate": f"{trainer.schedule(step - 1):.8g}"}

@@ -19,7 +19,7 @@ class VisualDL(Hook):
     """
 
     def __init__(self, folder: Path, log_iter: int) -> None:
-        self._writer = _open_writer(folder)
+        self._writer = open_writer(folder)
         self._log_iter = log_iter
 
     def after_step(self, trainer: Trainer, step: Step) -> None:
@@ -40,7 +40,8 @@ class VisualDL(Hook):
         self._writer.close()
 
 
-def _open_writer(folder: Path) -> Any:
+def open_writer(folder: Path) -> Any:
+    """A writer of scalars and images below ``folder``; raises :class:`ConfigError` without the package."""
     try:
         from visualdl import LogWriter
     except ImportError as error:

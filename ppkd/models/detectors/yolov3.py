@@ -36,6 +36,10 @@ class YOLOv3(Detector):
             entries={"neck": self.neck.out_specs, **self.yolo_head.entries()},
         )
 
+    def part(self, name: str) -> nn.Layer:
+        """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""
+        return self.yolo_head if name == "head" else super().part(name)
+
     def features(self, batch: Batch) -> list[Tensor]:
         """The neck's maps; raises :class:`DataError` unless the coarsest stride divides the image's sides."""
         image = batch["image"]
