@@ -14,10 +14,11 @@ import numpy as np
 CLASSES = ("circle", "square", "triangle", "star")
 SPLITS = {"train": 1, "val": 2, "unlabelled": 3}
 EMPTY_SHARE = 0.08
-MOST_SHAPES = 6
-SHAPE_SIDE = (0.09, 0.45)
+MOST_SHAPES = 5
+SHAPE_SIDE = (0.12, 0.45)
 LEAST_VISIBLE = 0.5
-LEAST_CONTRAST = 40.0
+LEAST_CONTRAST = 80.0
+LARGEST_TURN = 0.35
 SUBPIXEL_BITS = 4
 JPEG_QUALITY = 92
 
@@ -115,15 +116,16 @@ def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Sh
             owner = claimed
             shapes.append(Shape(label, outline))
             _paint(image, outline, rng)
-    noise = rng.normal(0, rng.uniform(4, 16), image.shape).astype(np.float32)
+    noise = rng.normal(0, rng.uniform(3, 10), image.shape).astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)) + noise
     return np.clip(image, 0, 255).astype(np.uint8), shapes
 
 
 def unit_outline(name: str, rng: np.random.Generator) -> Outline:
-    """The outline of a shape of radius 1 around the origin, turned at random."""
+    """The outline of a shape of radius 1 around the origin, turned by up to 20 degrees from upright."""
     corners = {"circle": 48, "square": 4, "triangle": 3, "star": 10, "pentagon": 5, "cross": 12}[name]
-    angles = 2 * np.pi * (np.arange(corners) / corners + rng.random())
+    upright = np.pi / 4 if name == "square" else -np.pi / 2
+    angles = 2 * np.pi * np.arange(corners) / corners + upright + rng.uniform(-LARGEST_TURN, LARGEST_TURN)
     radius = np.ones(corners)
     if name == "star":
         radius[1::2] = rng.uniform(0.4, 0.5)
@@ -157,8 +159,8 @@ def _paint(image: np.ndarray, outline: Outline, rng: np.random.Generator) -> Non
     below = image[inside > 0].mean(axis=0) if inside.any() else colour
     while np.abs(colour - below).max() < LEAST_CONTRAST:
         colour = rng.uniform(0, 255, 3)
-    alpha = inside[..., None] / np.float32(255) * np.float32(rng.uniform(0.75, 1.0))
-    texture = _stripes(image.shape[0], rng) if rng.random() < 0.3 else 0
+    alpha = inside[..., None] / np.float32(255) * np.float32(rng.uniform(0.85, 1.0))
+    texture = _stripes(image.shape[0], rng) if rng.random() < 0.2 else 0
     image += alpha * (colour.astype(np.float32) + texture - image)
 
 
@@ -172,15 +174,15 @@ def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
     """A smooth wash of colours with blobs, strokes, rings and shapes of no class, float32 (size, size, 3)."""
     cells = int(rng.integers(2, 7))
-    wash = rng.uniform(20, 235, (cells, cells, 3)).astype(np.float32)
+    wash = (rng.uniform(40, 215, 3) + rng.uniform(-60, 60, (cells, cells, 3))).astype(np.float32)
     image = cv2.resize(wash, (size, size), interpolation=cv2.INTER_CUBIC)
-    for _ in range(rng.integers(3, 12)):
+    for _ in range(rng.integers(2, 8)):
         start, end = rng.integers(0, size, (2, 2)).tolist()
         cv2.line(image, start, end, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
-    for _ in range(rng.integers(0, 4)):
+    for _ in range(rng.integers(0, 3)):
         centre, radius = rng.integers(0, size, 2).tolist(), int(rng.uniform(0.05, 0.2) * size)
         cv2.circle(image, centre, radius, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
-    for _ in range(rng.integers(0, 4)):
+    for _ in range(rng.integers(0, 3)):
         name = ("pentagon", "cross")[rng.integers(2)]
         _fill(image, place(unit_outline(name, rng), size, rng), _colour(rng))
     return np.ascontiguousarray(np.clip(image, 0, 255))

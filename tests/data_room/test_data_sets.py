@@ -198,6 +198,8 @@ def test_image_folder_takes_names_from_wherever_they_are(tmp_path: Path) -> None
     assert ImageFolder(anno_path="gone.json").category_ids[-1] == 90
     assert ImageFolder(num_classes=20).class_names == labels.VOC
     assert len(ImageFolder(num_classes=4).class_names) == 4
+    with pytest.raises(DataError, match=r"cannot read label_list gone\.txt"):
+        ImageFolder(label_list="gone.txt")
     with pytest.raises(DataError, match="no image or folder"):
         ImageFolder(image_dir=str(tmp_path / "gone"))
 

@@ -13,6 +13,9 @@ from ppkd.data.datasets.dataset import DetectionDataset, read_labels, resolve
 from ppkd.data.image import image_files
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError
+from ppkd.utils.logger import get_logger
+
+_log = get_logger(__name__)
 
 
 @register(shared=("num_classes",))
@@ -20,10 +23,10 @@ class ImageFolder(DetectionDataset):
     """Images without boxes: those of ``image_dir`` (a folder, a file, or several), or of ``images``.
 
     Paths lie below ``dataset_dir`` or stand for themselves. Class names come from ``label_list`` (a text file or a list
-    of names) or ``anno_path`` (a COCO json or a text file); where neither exists, from the usual list of that many
-    classes, COCO's or VOC's, or numbers. Without ``image_dir`` it holds class names only. ``data_fields`` and
+    of names) or ``anno_path`` (a COCO json or a text file); without either file, from the usual list of that many
+    classes, COCO's or VOC's, or numbers, and a warning. Without ``image_dir`` it holds class names only. ``data_fields`` and
     ``use_default_label`` are accepted without effect.
-    Raises :class:`DataError` when ``image_dir`` is missing or holds no image.
+    Raises :class:`DataError` when ``label_list`` or ``image_dir`` is missing, or the latter holds no image.
     """
 
     def __init__(
@@ -40,6 +43,10 @@ class ImageFolder(DetectionDataset):
     ) -> None:
         self.anno_path = None
         self.summary = Summary()
+        if isinstance(label_list, str):
+            label_list = read_labels(resolve(dataset_dir, label_list))
+        elif anno_path is not None and not resolve(dataset_dir, anno_path).exists():
+            _log.warning("%s is not there: classes get the usual names", resolve(dataset_dir, anno_path))
         self.category_ids, self.class_names = class_list(dataset_dir, label_list or anno_path, num_classes)
         if images is not None:
             files = list(map(Path, images))
