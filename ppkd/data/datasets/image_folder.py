@@ -24,8 +24,8 @@ class ImageFolder(DetectionDataset):
 
     Paths lie below ``dataset_dir`` or stand for themselves. Class names come from ``label_list`` (a text file or a list
     of names) or ``anno_path`` (a COCO json or a text file); without either file, from the usual list of that many
-    classes, COCO's or VOC's, or numbers, and a warning. Without ``image_dir`` it holds class names only. ``data_fields`` and
-    ``use_default_label`` are accepted without effect.
+    classes, COCO's or VOC's, or numbers, and a warning. Without ``image_dir`` it holds class names only.
+    ``data_fields`` and ``use_default_label`` are accepted without effect.
     Raises :class:`DataError` when ``label_list`` or ``image_dir`` is missing, or the latter holds no image.
     """
 
