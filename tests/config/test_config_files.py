@@ -69,7 +69,7 @@ def test_the_published_schedule_of_yolov3() -> None:
 @pytest.mark.parametrize(
     ("config", "backbone", "channels"),
     [
-        ("bccd/yolov3_mobilenet_v1_x0.25_224_bccd", "MobileNet", [256, 128, 64]),
+        ("bccd/yolov3_mobilenet_v1_x0.25_192_bccd", "MobileNet", [256, 128, 64]),
         ("shapes/yolov3_mobilenet_v1_x0.5_160_shapes", "MobileNet", [512, 256, 128]),
     ],
 )

@@ -125,7 +125,7 @@ def make_trainer(
     )
     plan = SnapshotPlan(interval)
     checkpointer = Checkpointer(Path(folder), model, made, ema=ema, identity=Identity(("cat", "dog"), "digest"))
-    hooks = [LogLines(1), Snapshot(plan), *extra, Results(Path(folder), plan), StopOnSignal(SignalWatch())]
+    hooks = [LogLines(1), Snapshot(plan), *extra, Results(Path(folder)), StopOnSignal(SignalWatch())]
     return Trainer(
         model, made, rate.schedule(len(loader)), loader, epochs=epochs, checkpointer=checkpointer, hooks=hooks, ema=ema
     )
