@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.pipeline import Parcel, Parts, Pipeline
 from ppkd.data.sampling import BatchPlan, Sampler
+from ppkd.data.workers import start_workers
 from ppkd.structures import Batch
 from ppkd.utils.errors import DataError
 from ppkd.utils.logger import get_logger
@@ -82,17 +81,11 @@ class Loader:
         return self._from_workers(plans)
 
     def _from_workers(self, plans: list[BatchPlan]) -> Iterator[Parts]:
-        from paddle.io import DataLoader
-
-        workers = iter(
-            DataLoader(
-                self._pipeline,
-                batch_sampler=[[plan] for plan in plans],
-                collate_fn=_only,
-                num_workers=min(self._worker_num, len(plans)),
-                use_shared_memory=self._shared_memory,
-                worker_init_fn=_prepare_worker,
-            )
+        workers = start_workers(
+            self._pipeline,
+            plans,
+            num_workers=min(self._worker_num, len(plans)),
+            use_shared_memory=self._shared_memory,
         )
         try:
             for _ in plans:
@@ -141,16 +134,6 @@ def _next(workers: Iterator[Parts]) -> Parts:
             "a worker process that reads images died (killed for want of memory?); resume with fewer of them "
             "(-o worker_num=1, or 0 to read in the main process)"
         ) from error
-
-
-def _only(items: list[Parts]) -> Parts:
-    return items[0]
-
-
-def _prepare_worker(worker_id: int) -> None:
-    """One thread per worker; Ctrl-C is the main process's business."""
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _shared_memory_fits() -> bool:

@@ -6,6 +6,9 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +239,53 @@ def test_a_killed_worker_ends_the_epoch_with_an_error(cfg: Config) -> None:
     reader._pipeline._batch = die
     with pytest.raises(DataError, match=r"worker process .* died.*worker_num"):
         list(reader)
+
+
+READ_ON = """
+import os, signal, sys, time
+import paddle
+sys.path.insert(0, {tests!r})
+from reader_cases import load_config
+from ppkd.data import build_dataset, build_loader
+
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+cfg = load_config({config!r})
+loader = build_loader(cfg, "Train", build_dataset(cfg, "TrainDataset"), worker_num=2)
+read = 0
+for epoch in range(3):
+    loader.start(epoch)
+    for batch in loader:
+        read += 1
+        if read == 2:
+            os.killpg(0, signal.SIGTERM)
+            time.sleep(0.3)
+print("told", len(told), "read", read)
+"""
+
+
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_main_process(cfg: Config, root: Path) -> None:
+    script = READ_ON.format(tests=str(Path(__file__).parent), config=cfg.path)
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, start_new_session=True, timeout=60, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "told 1 read 12" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_worker_does_not_interrupt_what_the_main_process_does(cfg: Config) -> None:
+    batches = iter(loader(cfg, worker_num=2))
+    next(batches)
+    for child in multiprocessing.active_children():
+        os.kill(child.pid, signal.SIGKILL)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        pass
+    with pytest.raises(DataError, match=r"worker process .* died"):
+        list(batches)
 
 
 def test_no_worker_outlives_its_epoch(cfg: Config) -> None:

@@ -1,0 +1,53 @@
+"""Worker processes that read batches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+
+from ppkd.data.pipeline import Parts, Pipeline
+from ppkd.data.sampling import BatchPlan
+
+
+def start_workers(pipeline: Pipeline, plans: Sequence[BatchPlan], **settings: Any) -> Any:
+    """Paddle's iterator over the batches of ``plans``, read by processes; ``settings`` are ``DataLoader``'s.
+
+    Paddle answers the death of a process by an exception from a signal handler, in the middle of whatever the main
+    process is doing. That handler is taken out: Paddle's queue finds a dead process as well, within five seconds, when
+    its batch is asked for.
+    """
+    from paddle.io import DataLoader
+
+    former = signal.getsignal(signal.SIGCHLD)
+    batches = [[plan] for plan in plans]
+    workers = iter(DataLoader(pipeline, batch_sampler=batches, collate_fn=_only, worker_init_fn=_prepare, **settings))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, former)
+    return workers
+
+
+def _only(items: list[Parts]) -> Parts:
+    return items[0]
+
+
+def _prepare(worker_id: int) -> None:
+    """One thread per worker, which ends when its parent says so.
+
+    Ctrl-C and a SIGTERM to the whole group reach the workers too, but the main process may still want to finish a step
+    and write a checkpoint.
+    """
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_heed_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _heed_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
