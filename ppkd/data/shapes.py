@@ -14,8 +14,8 @@ import numpy as np
 CLASSES = ("circle", "square", "triangle", "star")
 SPLITS = {"train": 1, "val": 2, "unlabelled": 3}
 EMPTY_SHARE = 0.08
-MOST_SHAPES = 5
-SHAPE_SIDE = (0.12, 0.45)
+MOST_SHAPES = 4
+SHAPE_SIDE = (0.15, 0.5)
 LEAST_VISIBLE = 0.5
 LEAST_CONTRAST = 80.0
 LARGEST_TURN = 0.35
@@ -123,14 +123,12 @@ def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Sh
 
 def unit_outline(name: str, rng: np.random.Generator) -> Outline:
     """The outline of a shape of radius 1 around the origin, turned by up to 20 degrees from upright."""
-    corners = {"circle": 48, "square": 4, "triangle": 3, "star": 10, "pentagon": 5, "cross": 12}[name]
+    corners = {"circle": 48, "square": 4, "triangle": 3, "star": 10}[name]
     upright = np.pi / 4 if name == "square" else -np.pi / 2
     angles = 2 * np.pi * np.arange(corners) / corners + upright + rng.uniform(-LARGEST_TURN, LARGEST_TURN)
     radius = np.ones(corners)
     if name == "star":
         radius[1::2] = rng.uniform(0.4, 0.5)
-    if name == "cross":
-        radius[1::3] = 0.4
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, None]
 
 
@@ -172,19 +170,16 @@ def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A smooth wash of colours with blobs, strokes, rings and shapes of no class, float32 (size, size, 3)."""
+    """A smooth wash of muted colours with strokes and rings, float32 (size, size, 3)."""
     cells = int(rng.integers(2, 7))
-    wash = (rng.uniform(40, 215, 3) + rng.uniform(-60, 60, (cells, cells, 3))).astype(np.float32)
-    image = cv2.resize(wash, (size, size), interpolation=cv2.INTER_CUBIC)
-    for _ in range(rng.integers(2, 8)):
+    wash = rng.uniform(40, 215) + rng.uniform(-40, 40, (cells, cells, 1)) + rng.uniform(-25, 25, (cells, cells, 3))
+    image = cv2.resize(wash.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    for _ in range(rng.integers(1, 7)):
         start, end = rng.integers(0, size, (2, 2)).tolist()
         cv2.line(image, start, end, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
     for _ in range(rng.integers(0, 3)):
         centre, radius = rng.integers(0, size, 2).tolist(), int(rng.uniform(0.05, 0.2) * size)
         cv2.circle(image, centre, radius, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
-    for _ in range(rng.integers(0, 3)):
-        name = ("pentagon", "cross")[rng.integers(2)]
-        _fill(image, place(unit_outline(name, rng), size, rng), _colour(rng))
     return np.ascontiguousarray(np.clip(image, 0, 255))
 
 
