@@ -14,10 +14,11 @@ import numpy as np
 CLASSES = ("circle", "square", "triangle", "star")
 SPLITS = {"train": 1, "val": 2, "unlabelled": 3}
 EMPTY_SHARE = 0.08
-MOST_SHAPES = 4
+SHAPES = (2, 7)
 SHAPE_SIDE = (0.15, 0.5)
 LEAST_VISIBLE = 0.5
 LEAST_CONTRAST = 80.0
+HUE_SPREAD = 40.0
 LARGEST_TURN = 0.35
 SUBPIXEL_BITS = 4
 JPEG_QUALITY = 92
@@ -107,7 +108,7 @@ def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Sh
     image = _background(size, rng)
     shapes: list[Shape] = []
     owner = np.zeros((size, size), np.uint8)
-    wanted = 0 if rng.random() < EMPTY_SHARE else int(rng.integers(1, MOST_SHAPES + 1))
+    wanted = 0 if rng.random() < EMPTY_SHARE else int(rng.integers(*SHAPES, endpoint=True))
     for _ in range(wanted):
         label = int(rng.integers(len(CLASSES)))
         outline = place(unit_outline(CLASSES[label], rng), size, rng)
@@ -115,7 +116,7 @@ def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Sh
         if claimed is not None:
             owner = claimed
             shapes.append(Shape(label, outline))
-            _paint(image, outline, rng)
+            _paint(image, outline, label, rng)
     noise = rng.normal(0, rng.uniform(3, 10), image.shape).astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)) + noise
     return np.clip(image, 0, 255).astype(np.uint8), shapes
@@ -149,17 +150,24 @@ def _claim(owner: np.ndarray, outline: Outline, number: int) -> np.ndarray | Non
     return None if (after_area < LEAST_VISIBLE * before_area).any() else after
 
 
-def _paint(image: np.ndarray, outline: Outline, rng: np.random.Generator) -> None:
-    """Fill an outline with a colour that stands out from what is below it, sometimes see-through or striped."""
+def _paint(image: np.ndarray, outline: Outline, label: int, rng: np.random.Generator) -> None:
+    """Fill an outline with a colour of its class that stands out from what is below it, sometimes striped."""
     inside = np.zeros(image.shape[:2], np.uint8)
     _fill(inside, outline, 255)
-    colour = rng.uniform(0, 255, 3)
+    colour = _class_colour(label, rng)
     below = image[inside > 0].mean(axis=0) if inside.any() else colour
     while np.abs(colour - below).max() < LEAST_CONTRAST:
-        colour = rng.uniform(0, 255, 3)
+        colour = _class_colour(label, rng)
     alpha = inside[..., None] / np.float32(255) * np.float32(rng.uniform(0.85, 1.0))
     texture = _stripes(image.shape[0], rng) if rng.random() < 0.2 else 0
-    image += alpha * (colour.astype(np.float32) + texture - image)
+    image += alpha * (colour + texture - image)
+
+
+def _class_colour(label: int, rng: np.random.Generator) -> np.ndarray:
+    """RGB float32 (3,): hues of two classes overlap a little, so that outlines matter too."""
+    hue = 360 * label / len(CLASSES) + rng.uniform(-HUE_SPREAD, HUE_SPREAD)
+    hsv = np.array([[[hue % 360, rng.uniform(0.4, 1.0), rng.uniform(0.4, 1.0)]]], np.float32)
+    return 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
 
 
 def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:

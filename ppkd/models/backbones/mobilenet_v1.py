@@ -8,7 +8,7 @@ from typing import Literal
 
 from paddle import ParamAttr, Tensor, nn
 from paddle.nn import functional as F
-from paddle.nn.initializer import KaimingNormal
+from paddle.nn.initializer import Dirac, KaimingNormal
 from paddle.regularizer import L2Decay
 
 from ppkd.config import register
@@ -31,7 +31,11 @@ BLOCKS = (
 
 
 class ConvBNReLU(nn.Layer):
-    """Convolution without bias, batch normalisation, ReLU."""
+    """Convolution without bias, batch normalisation, ReLU.
+
+    A depthwise kernel (``groups`` above 1) starts as the identity. Thirteen random ones in a row, without shortcuts,
+    scramble where things are, and training from scratch stands still for a thousand steps (docs/training.md).
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class ConvBNReLU(nn.Layer):
         norm_decay: float,
     ):
         super().__init__()
+        initializer = KaimingNormal() if groups == 1 else Dirac(groups)
         self._conv = nn.Conv2D(
             in_channels,
             out_channels,
@@ -53,7 +58,7 @@ class ConvBNReLU(nn.Layer):
             stride=stride,
             padding=(kernel - 1) // 2,
             groups=groups,
-            weight_attr=ParamAttr(learning_rate=lr, initializer=KaimingNormal(), regularizer=L2Decay(conv_decay)),
+            weight_attr=ParamAttr(learning_rate=lr, initializer=initializer, regularizer=L2Decay(conv_decay)),
             bias_attr=False,
         )
         self._batch_norm = batch_norm(out_channels, decay=norm_decay)
