@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ppkd.config import Config, build, load_config
+from ppkd.config.registry import lookup
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import DistillModel
 from ppkd.distill.teacher import FrozenTeacher
@@ -21,6 +22,7 @@ KEYS = {
     "teacher": ("config", "weights"),
     "student": ("inherit",),
 }
+PARTS = ("backbone", "neck", "head")
 
 logger = get_logger(__name__)
 
@@ -102,17 +104,21 @@ def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: Detecto
     settings = slim["losses"][name]
     if not isinstance(settings, Config) or "type" not in settings:
         raise ConfigError(f"{where} needs a type, e.g. {{type: OutputL2, weight: 100}}")
+    if not issubclass(lookup(settings["type"], settings.mark("type")).cls, DistillLoss):
+        raise ConfigError(f"{where}.type: {settings['type']} is not a distillation loss")
     try:
         spec = settings.without("type").with_item("name", settings["type"], settings.mark("type"))
-        loss = build(slim, spec, student=student, teacher=teacher)
+        return build(slim, spec, student=student, teacher=teacher)
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from error
-    if not isinstance(loss, DistillLoss):
-        raise ConfigError(f"{where}.type: {settings['type']} is not a distillation loss")
-    return loss
 
 
 def _inherit(student: Detector, teacher: Detector, part: str, slim: Config) -> None:
+    if part not in PARTS:
+        where = slim.where("student.inherit")
+        raise ConfigError(
+            f"{where}: a detector has no part '{part}'{nearest(part, PARTS)}; choose from {', '.join(PARTS)}"
+        )
     ours, theirs = student.part(part).state_dict(), teacher.part(part).state_dict()
     shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (ours, theirs)]
     if shapes[0] != shapes[1]:

@@ -25,7 +25,7 @@ from ppkd.utils.errors import ConfigError, DataError, PPKDError
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 SLIM = "slim/distill/yolov3_l2.yml"
-READERS = ("TrainReader.sample_transforms.5", "EvalReader.sample_transforms.1")
+READERS = ("TrainReader.sample_transforms.2", "EvalReader.sample_transforms.1")
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_checkpoints_have_paddledetections_names(tmp_path):
     stems = ("1", "3", "model_final")
     assert {f"{stem}{suffix}" for stem in stems for suffix in (".pdparams", ".pdopt", ".pdstates")} <= names
     assert not {name for name in names if name.startswith(("0.", "2.", "4."))}
-    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "3", "4"]
+    assert [row["epoch"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4"]
 
 
 def test_weights_are_the_plain_student_and_the_average_with_ema(tmp_path):

@@ -1,0 +1,73 @@
+"""All registered detectors and distillation losses; a new one is found here without a list to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from ppkd.config import Config, load_config
+from ppkd.config.registry import lookup, names
+from ppkd.distill import DistillLoss
+from ppkd.models import build_detector
+from ppkd.models.detectors.detector import Detector
+from ppkd.structures import Batch
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CLASSES = 4
+HEIGHT, WIDTH = 64, 96
+
+
+def registered(base: type) -> list[str]:
+    """Names of all components that are a ``base``."""
+    return [name for name in names() if issubclass(lookup(name, "tests").cls, base)]
+
+
+DETECTORS = registered(Detector)
+LOSSES = registered(DistillLoss)
+
+
+@cache
+def small_config(detector: str) -> Config:
+    """The smallest published configuration of a detector: those for a processor come first."""
+    for path in sorted(configurations(), key=lambda path: ("shapes" not in path.parts, "bccd" not in path.parts, path)):
+        cfg = load_config(str(path), ["pretrain_weights=null", f"num_classes={CLASSES}"])
+        if cfg["architecture"] == detector:
+            return cfg
+    raise AssertionError(f"no configuration in configs/ uses {detector}")
+
+
+def configurations() -> Iterator[Path]:
+    """Configurations that stand by themselves."""
+    for path in CONFIGS.glob("*/*.yml"):
+        if load_config(str(path)).get("architecture"):
+            yield path
+
+
+def detector(name: str, seed: int) -> Detector:
+    """A detector with random weights of its own."""
+    paddle.seed(seed)
+    return build_detector(small_config(name))
+
+
+def batch(boxes: tuple[int, ...] = (3, 0), seed: int = 0) -> Batch:
+    """Noise images with so many random boxes each."""
+    rng = np.random.default_rng(seed)
+    images = len(boxes)
+    corners: list[Any] = []
+    for count in boxes:
+        low = rng.uniform(0, [0.6 * WIDTH, 0.6 * HEIGHT], (count, 2))
+        size = rng.uniform(8, [0.4 * WIDTH, 0.4 * HEIGHT], (count, 2))
+        corners.append(paddle.to_tensor(np.concatenate([low, low + size], axis=1).astype("float32")))
+    return {
+        "image": paddle.to_tensor(rng.standard_normal((images, 3, HEIGHT, WIDTH)).astype("float32")),
+        "im_shape": paddle.to_tensor([[HEIGHT, WIDTH]] * images, dtype="float32"),
+        "scale_factor": paddle.ones([images, 2]),
+        "im_id": paddle.arange(images).reshape([images, 1]),
+        "gt_bbox": corners,
+        "gt_class": [paddle.to_tensor(rng.integers(0, CLASSES, count)) for count in boxes],
+    }

@@ -1,0 +1,68 @@
+"""What every distillation loss promises with every pair of detectors that record what it consumes."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import paddle
+import pytest
+from pairs import DETECTORS, LOSSES, batch, detector
+
+from ppkd.config import Config, build
+from ppkd.distill import DistillModel, FrozenTeacher
+from ppkd.utils.errors import SpecError
+
+PAIRS = list(product(LOSSES, DETECTORS, DETECTORS))
+
+
+@pytest.fixture
+def model(request):
+    """The distillation model of a pair; where the types exclude it, the message is checked and the test is done."""
+    loss, ours, theirs = request.param
+    student, teacher = detector(ours, seed=0), detector(theirs, seed=1)
+    try:
+        built = build(Config({}, {}), loss, student=student.spec(), teacher=teacher.spec())
+    except SpecError as error:
+        assert loss in str(error)
+        assert ours in str(error) or theirs in str(error)
+        return None
+    return DistillModel(student, FrozenTeacher(teacher, built.consumes), {"kd": built})
+
+
+pairs = pytest.mark.parametrize("model", PAIRS, indirect=True, ids="-".join)
+
+
+@pairs
+@pytest.mark.parametrize("boxes", [(3, 1), (2, 0), (0, 0)])
+def test_gradients_reach_the_student_and_every_adapter_and_never_the_teacher(model, boxes):
+    if model is None:
+        return
+    mark = model.teacher.fingerprint()
+    value = model(batch(boxes))["kd"]
+    assert tuple(value.shape) == ()
+    assert np.isfinite(value.item())
+    value.backward()
+    assert any(p.grad is not None and paddle.abs(p.grad).sum().item() > 0 for p in model.student.parameters())
+    for name, parameter in model.losses.named_parameters():
+        assert parameter.grad is not None, f"{name} gets no gradient"
+    assert all(p.grad is None for p in model.teacher.detector.parameters())
+    assert model.teacher.fingerprint() == mark
+
+
+@pairs
+def test_the_same_inputs_give_the_same_loss_in_float32(model):
+    if model is None:
+        return
+    model.eval()
+    first, second = (model(batch())["kd"] for _ in range(2))
+    assert first.dtype == paddle.float32
+    assert first.item() == second.item()
+
+
+@pairs
+def test_the_deployed_student_knows_nothing_of_the_distillation(model):
+    if model is None:
+        return
+    plain = detector(type(model.student).__name__, seed=0)
+    assert list(model.deployable().state_dict()) == list(plain.state_dict())
