@@ -17,8 +17,8 @@ from ppkd.config import runtime
 from ppkd.deploy.fuse import fused
 from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
-from ppkd.deploy.modes import evaluation_mode
-from ppkd.deploy.trained import trained_detector
+from ppkd.models.modes import evaluation_mode
+from ppkd.models.trained import trained_detector
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
 

@@ -16,10 +16,10 @@ from ppkd.deploy.pictures import detect_pictures
 from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.results import Results
-from ppkd.deploy.trained import trained_detector
 from ppkd.engine.environment import choose_device
-from ppkd.engine.hooks.visualdl import open_writer
+from ppkd.models.trained import trained_detector
 from ppkd.utils.logger import get_logger
+from ppkd.utils.visualdl import open_writer
 
 _log = get_logger("ppkd.deploy")
 

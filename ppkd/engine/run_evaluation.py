@@ -13,11 +13,11 @@ import numpy as np
 from ppkd.config import Config, check, runtime
 from ppkd.config.value import freeze
 from ppkd.data import build_loader
-from ppkd.deploy.trained import trained_detector
 from ppkd.engine import environment, precision, preparation
 from ppkd.engine.evaluation import evaluate
 from ppkd.metrics import Metric, build_metric
 from ppkd.metrics.metric import BBOX_FILE
+from ppkd.models.trained import trained_detector
 from ppkd.utils.errors import DataError
 from ppkd.utils.logger import get_logger
 

@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppkd.deploy.modes import evaluation_mode
+from ppkd.models.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from ppkd.models.detectors.detector import Detector

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ppkd.deploy.infer import infer
-from ppkd.deploy.trained import trained_detector
+from ppkd.models.trained import trained_detector
 from ppkd.utils.errors import ConfigError, DataError
 from ppkd.utils.serialization import write_weights
 

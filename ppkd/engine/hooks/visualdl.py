@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ppkd.engine.hooks.base import Hook
-from ppkd.utils.errors import ConfigError
+from ppkd.utils.visualdl import open_writer
 
 if TYPE_CHECKING:
     from ppkd.engine.trainer import Step, Trainer
@@ -38,14 +38,3 @@ class VisualDL(Hook):
     def close(self, trainer: Trainer) -> None:
         """Flush."""
         self._writer.close()
-
-
-def open_writer(folder: Path) -> Any:
-    """A writer of scalars and images below ``folder``; raises :class:`ConfigError` without the package."""
-    try:
-        from visualdl import LogWriter
-    except ImportError as error:
-        raise ConfigError(
-            f"use_vdl needs the package visualdl, which cannot be imported ({error}): pip install visualdl==2.5.3"
-        ) from error
-    return LogWriter(str(folder))

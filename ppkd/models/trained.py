@@ -25,6 +25,6 @@ def trained_detector(cfg: Config) -> Detector:
     if not weights:
         raise ConfigError(f"{cfg.path}: which weights? Name a file or URL with -o weights=...")
     detector = build_detector(cfg)
-    get_logger("ppkd.deploy").info("%s", load_weights(detector, weights))
+    get_logger(__name__).info("%s", load_weights(detector, weights))
     detector.eval()
     return detector
