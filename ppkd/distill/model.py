@@ -100,4 +100,4 @@ def images_of(batch: Batch, index: Tensor) -> Batch:
 
 
 def _float32(record: Record) -> Record:
-    return record.map(lambda level: level.astype("float32"))
+    return record.map(lambda level: level if level.dtype == paddle.float32 else level.astype("float32"))
