@@ -1,0 +1,63 @@
+"""The public Python interface, as the architecture page shows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from parity_fill import image_batch
+
+import ppkd
+from ppkd.utils.serialization import write_weights
+
+CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
+
+
+@pytest.fixture
+def batch():
+    return {
+        "image": paddle.to_tensor(image_batch(2, 96, 64)),
+        "im_shape": paddle.to_tensor([[96, 64]] * 2, dtype="float32"),
+        "scale_factor": paddle.ones([2, 2]),
+        "im_id": paddle.to_tensor([[1], [2]]),
+        "gt_bbox": [paddle.to_tensor([[4.0, 8, 40, 60]]), paddle.zeros([0, 4])],
+        "gt_class": [paddle.to_tensor([1]), paddle.zeros([0], dtype="int64")],
+    }
+
+
+def test_a_detector_from_yaml_to_detections(root, batch, tmp_path):
+    cfg = ppkd.load_config(root / CONFIG, overrides=["num_classes=3"])
+    model, other = ppkd.build_detector(cfg), ppkd.build_detector(cfg)
+    write_weights(tmp_path / "other.pdparams", {k: v.numpy() for k, v in other.state_dict().items()})
+    report = ppkd.load_weights(model, str(tmp_path / "other"), strict=True)
+    assert str(report).startswith("241/241 tensors from ")
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), other.state_dict()[name].numpy())
+    assert model.extract(batch).cls_logits[0].shape == [2, 3, 3, 3, 2]
+    assert set(model(batch)) == {"loss_xy", "loss_wh", "loss_obj", "loss_cls", "loss"}
+    model.eval()
+    result = model.predict(batch)
+    assert result["bbox"].dtype == paddle.float32 and result["bbox_num"].dtype == paddle.int32
+    assert result["bbox"].shape == [int(result["bbox_num"].sum().item()), 6]
+
+
+def test_a_distiller_from_two_files(root, batch, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    cfg = ppkd.load_config(CONFIG)
+    teacher = ppkd.build_detector(cfg)
+    write_weights(tmp_path / "teacher.pdparams", {k: v.numpy() for k, v in teacher.state_dict().items()})
+    overrides = [f"teacher.config={CONFIG}", f"teacher.weights={tmp_path / 'teacher'}"]
+    slim = ppkd.load_config("slim/distill/yolov3_l2.yml", overrides)
+    kd = ppkd.build_distiller(cfg, slim)
+    terms = kd(batch)
+    assert {"l2", "loss_obj", "loss"} < set(terms)
+    assert kd.deployable() is kd.student
+    assert list(kd.losses) == ["l2"]
+    teacher.eval()
+    theirs = teacher.extract(batch).objectness[0]
+    np.testing.assert_array_equal(kd.teacher.detector.extract(batch).objectness[0].numpy(), theirs.numpy())
+
+
+def test_distilling_is_one_call():
+    assert callable(ppkd.distill)
+    assert ppkd.distill.DistillModel is not None
