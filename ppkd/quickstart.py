@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = "configs/shapes/yolov3_mobilenet_v1_x0.5_160_shapes.yml"
 STUDENT = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
-SLIM = "slim/distill/yolov3_fine_grained.yml"
+SLIM = "slim/distill/yolov3_l2.yml"
 DATA = Path("dataset/shapes")
 """Where the configurations look for the data set."""
 
