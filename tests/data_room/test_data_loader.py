@@ -277,7 +277,8 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_main_process(cfg:
 
 @pytest.mark.slow
 def test_a_killed_worker_does_not_interrupt_what_the_main_process_does(cfg: Config) -> None:
-    batches = iter(loader(cfg, worker_num=2))
+    """There are more batches than the workers read ahead, so that some are missing."""
+    batches = iter(loader(cfg, worker_num=2, batch_size=1))
     next(batches)
     for child in multiprocessing.active_children():
         os.kill(child.pid, signal.SIGKILL)
