@@ -1,0 +1,220 @@
+"""FGD: focal and global distillation of features (Yang et al., CVPR 2022, arXiv 2111.11837)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppkd.config import register
+from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
+from ppkd.distill.schedule import WeightSchedule
+from ppkd.structures import Batch, DetectorSpec
+
+
+class FGDFeatureLoss(nn.Layer):
+    """Focal and global distillation of one level (arXiv 2111.11837), a sum over cells and channels, mean over images.
+
+    With S and T the maps, and spatial and channel attentions A_s(x) = HW softmax(mean_c |x| / temp) and
+    A_c(x) = C softmax(mean_hw |x| / temp):
+
+    * foreground and background: (S - T)^2 A_s(T) A_c(T) M, where M_fg is 1 / area of the smallest box over a cell and
+      M_bg is 1 / (number of cells without a box);
+    * attention: |A_s(S) - A_s(T)| + |A_c(S) - A_c(T)|;
+    * relation: (R_s(S) - R_t(T))^2 with a global context block R(x) = x + W2 relu(LN(W1 (x softmax_hw(w x)))), one for
+      each side. Both are trained; their last convolution starts at zero, so R starts as the identity.
+
+    Args:
+        student_channels: channels of the student's map; where they differ from the teacher's, a 1x1 convolution aligns.
+        teacher_channels: channels of the teacher's map.
+        normalize: bring both maps to zero mean and unit deviation per channel first.
+        loss_weight: factor on the sum of the terms.
+        temp: temperature of the attentions.
+        alpha_fgd: weight of the foreground.
+        beta_fgd: weight of the background.
+        gamma_fgd: weight of the attention term.
+        lambda_fgd: weight of the relation term.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        normalize: bool = False,
+        loss_weight: float = 1.0,
+        temp: float = 0.5,
+        alpha_fgd: float = 0.001,
+        beta_fgd: float = 0.0005,
+        gamma_fgd: float = 0.001,
+        lambda_fgd: float = 0.000005,
+    ) -> None:
+        super().__init__()
+        self.normalize, self.loss_weight, self.temp = normalize, loss_weight, temp
+        self.alpha_fgd, self.beta_fgd, self.gamma_fgd, self.lambda_fgd = alpha_fgd, beta_fgd, gamma_fgd, lambda_fgd
+        self.align = align_conv(student_channels, teacher_channels)
+        self.conv_mask_s, self.stu_conv_block = _context_block(teacher_channels)
+        self.conv_mask_t, self.tea_conv_block = _context_block(teacher_channels)
+
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar.
+
+        ``batch`` gives the boxes ``gt_bbox`` in pixels of the network's input, and ``im_shape``. As published, boxes
+        are scaled by the size of the image before padding, while the map covers the padded image.
+        """
+        ours = stu_feature if self.align is None else self.align(stu_feature)
+        theirs = tea_feature.detach()
+        if self.normalize:
+            ours, theirs = feature_norm(ours), feature_norm(theirs)
+        height, width = theirs.shape[2:]
+        foreground, background = box_masks(batch["gt_bbox"], batch["im_shape"], height, width)
+        cells = (self.alpha_fgd * foreground + self.beta_fgd * background).flatten(1)
+        loss = self._terms(ours.flatten(2), theirs.flatten(2), cells)
+        return loss * (self.loss_weight / theirs.shape[0])
+
+    def _terms(self, ours: Tensor, theirs: Tensor, cells: Tensor) -> Tensor:
+        """All terms for maps [N, C, HW], summed over images; ``cells`` [N, HW] weighs the squared differences.
+
+        The relation term is expanded, sum (D + r)^2 = sum D^2 + 2 r sum D + HW r^2 with r per channel, so that
+        D = S - T is squared once for all terms, and sums over cells are matrix products.
+        """
+        spatial, channel = self._attention(theirs)
+        our_spatial, our_channel = self._attention(ours)
+        attention = (our_spatial - spatial).abs().sum() + (our_channel - channel).abs().sum()
+
+        context, total = _pool(ours, self.conv_mask_s)
+        their_context, their_total = _pool(theirs, self.conv_mask_t)
+        shift = self.stu_conv_block(context).flatten(1) - self.tea_conv_block(their_context).flatten(1)
+
+        gap = ours - theirs
+        weights = paddle.stack([spatial * cells, paddle.ones_like(cells)], axis=2)
+        focal, square = paddle.matmul(gap * gap, weights).unbind(axis=2)
+        relation = square + 2.0 * shift * (total - their_total) + ours.shape[2] * shift * shift
+        return (channel * focal + self.lambda_fgd * relation).sum() + self.gamma_fgd * attention
+
+    def _attention(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """Spatial [N, HW] and channel [N, C] attention of a map [N, C, HW]."""
+        _, channels, cells = feature.shape
+        size = feature.abs()
+        spatial = F.softmax(size.mean(axis=1) / self.temp, axis=1) * cells
+        channel = F.softmax(size.mean(axis=2) / self.temp, axis=1) * channels
+        return spatial, channel
+
+
+def box_masks(boxes: Sequence[Tensor], im_shape: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Weights of the cells inside and outside of the boxes, float32 [N, H, W] each.
+
+    Inside, a cell counts 1 / area of the smallest box that covers it, in cells and before clipping at the border;
+    outside, 1 / number of such cells. A box covers every cell that it touches, and one more to the right and below
+    where its end is the edge of a cell. Boxes whose corners are all zero are padding.
+
+    Args:
+        boxes: N times float32 (k_i, 4), corners in pixels; k_i may be 0.
+        im_shape: float32 (N, 2), height and width of the image within the padded input.
+        height: cells of the map.
+        width: cells of the map.
+    """
+    corners = _padded(boxes)
+    size = im_shape.astype("float32").unsqueeze(1)
+    low_x, high_x = _extent(corners[:, :, 0::2], size[:, :, 1:], width)
+    low_y, high_y = _extent(corners[:, :, 1::2], size[:, :, :1], height)
+    real = (corners.sum(axis=2) > 0).astype("float32")
+    value = real / ((high_x + 1 - low_x) * (high_y + 1 - low_y))
+    across = _covered(low_x, high_x, width)
+    down = _covered(low_y, high_y, height) * value.unsqueeze(2)
+    foreground = (down.unsqueeze(3) * across.unsqueeze(2)).max(axis=1)
+    outside = (foreground == 0).astype("float32")
+    return foreground, outside / outside.sum(axis=[1, 2], keepdim=True).clip(min=1)
+
+
+def _padded(boxes: Sequence[Tensor]) -> Tensor:
+    most = max(1, *(one.shape[0] for one in boxes))
+    rows = [
+        part
+        for one in boxes
+        for part in (one.astype("float32").reshape([-1, 4]), paddle.zeros([most - one.shape[0], 4]))
+    ]
+    return paddle.concat(rows).reshape([len(boxes), most, 4])
+
+
+def _extent(ends: Tensor, size: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """First and last cell [N, K] along one axis for ends [N, K, 2] in pixels."""
+    scaled = ends / size * cells
+    return scaled[:, :, 0].floor().clip(min=0), scaled[:, :, 1].ceil()
+
+
+def _covered(low: Tensor, high: Tensor, cells: int) -> Tensor:
+    position = paddle.arange(cells, dtype="float32")
+    return ((position >= low.unsqueeze(2)) & (position <= high.unsqueeze(2))).astype("float32")
+
+
+def _context_block(channels: int) -> tuple[nn.Conv2D, nn.Sequential]:
+    kaiming = nn.initializer.KaimingNormal(fan_in=channels)
+    zeros = nn.initializer.Constant(0.0)
+    mask = nn.Conv2D(channels, 1, 1, weight_attr=kaiming)
+    block = nn.Sequential(
+        nn.Conv2D(channels, channels // 2, 1),
+        nn.LayerNorm([channels // 2, 1, 1]),
+        nn.ReLU(),
+        nn.Conv2D(channels // 2, channels, 1, weight_attr=zeros),
+    )
+    return mask, block
+
+
+def _pool(feature: Tensor, mask: nn.Conv2D) -> tuple[Tensor, Tensor]:
+    """The context [N, C, 1, 1] under a softmax over cells, and the plain sum [N, C], of a map [N, C, HW]."""
+    logits = paddle.matmul(mask.weight.flatten(1), feature) + mask.bias
+    columns = paddle.concat([F.softmax(logits, axis=2), paddle.ones_like(logits)], axis=1)
+    context, total = paddle.matmul(feature, columns, transpose_y=True).unbind(axis=2)
+    return context.unsqueeze([2, 3]), total
+
+
+@register
+class FGD(LevelWise):
+    """:class:`FGDFeatureLoss` on every paired level of two necks; the defaults are published for RetinaNet.
+
+    Args:
+        student: what the student records.
+        teacher: what the teacher records.
+        normalize: bring both maps to zero mean and unit deviation per channel first.
+        temp: temperature of the attentions.
+        alpha_fgd: weight of the foreground.
+        beta_fgd: weight of the background.
+        gamma_fgd: weight of the attention term.
+        lambda_fgd: weight of the relation term.
+        strides: compare levels of these strides only.
+        weight: factor on the loss in the total.
+        schedule: how the weight changes with the epoch.
+    """
+
+    needs_ground_truth = True
+
+    def __init__(
+        self,
+        student: DetectorSpec,
+        teacher: DetectorSpec,
+        *,
+        normalize: bool = False,
+        temp: float = 0.5,
+        alpha_fgd: float = 0.001,
+        beta_fgd: float = 0.0005,
+        gamma_fgd: float = 0.0005,
+        lambda_fgd: float = 0.000005,
+        strides: Sequence[int] | None = None,
+        weight: float = 1.0,
+        schedule: WeightSchedule | None = None,
+    ) -> None:
+        def formula(ours: int, theirs: int) -> FGDFeatureLoss:
+            return FGDFeatureLoss(
+                ours,
+                theirs,
+                normalize=normalize,
+                temp=temp,
+                alpha_fgd=alpha_fgd,
+                beta_fgd=beta_fgd,
+                gamma_fgd=gamma_fgd,
+                lambda_fgd=lambda_fgd,
+            )
+
+        super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)

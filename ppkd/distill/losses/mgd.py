@@ -1,0 +1,147 @@
+"""MGD: masked generative distillation (Yang et al., ECCV 2022, arXiv 2205.01529)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppkd.config import register
+from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
+from ppkd.distill.schedule import WeightSchedule
+from ppkd.structures import Batch, DetectorSpec
+
+WINDOW = 11
+SIGMA = 1.5
+
+
+class MGDFeatureLoss(nn.Layer):
+    """Masked generative distillation of one level (arXiv 2205.01529).
+
+    A share ``lambda_mgd`` of the student's cells is set to zero, two 3x3 convolutions generate the teacher's map from
+    the rest; the loss is the squared difference, summed over cells and channels, mean over images. With its defaults
+    it is PaddleDetection's, which normalises the maps and masks nothing; the paper's is
+    ``normalize=False, lambda_mgd=0.65, align_bias=True``.
+
+    Args:
+        student_channels: channels of the student's map; where they differ from the teacher's, a 1x1 convolution aligns.
+        teacher_channels: channels of the teacher's map.
+        normalize: bring both maps to zero mean and unit deviation per channel before they are compared.
+        loss_weight: factor on the loss, the paper's alpha.
+        loss_func: ``mse``, or ``ssim`` for (1 - structural similarity) / 2.
+        lambda_mgd: probability that a cell is masked in training mode; in evaluation none is.
+        mask_on_channel: mask channels instead of cells.
+        align_bias: give the aligning convolution a bias.
+    """
+
+    def __init__(
+        self,
+        student_channels: int = 256,
+        teacher_channels: int = 256,
+        normalize: bool = True,
+        loss_weight: float = 1.0,
+        loss_func: Literal["mse", "ssim"] = "mse",
+        lambda_mgd: float = 0.0,
+        mask_on_channel: bool = False,
+        align_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if loss_func not in ("mse", "ssim"):
+            raise ValueError(f"loss_func is {loss_func!r}: give mse or ssim")
+        self.normalize, self.loss_weight, self.loss_func = normalize, loss_weight, loss_func
+        self.lambda_mgd, self.mask_on_channel = lambda_mgd, mask_on_channel
+        self.align = align_conv(student_channels, teacher_channels, bias=align_bias)
+        self.generation = nn.Sequential(
+            nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
+        )
+
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar."""
+        ours = stu_feature if self.align is None else self.align(stu_feature)
+        theirs = tea_feature.detach()
+        if self.training and self.lambda_mgd:
+            ours = ours * self._mask(ours)
+        ours = self.generation(ours)
+        if self.normalize:
+            ours, theirs = feature_norm(ours), feature_norm(theirs)
+        if self.loss_func == "ssim":
+            return self.loss_weight * ((1.0 - ssim(ours, theirs)) / 2.0).clip(0.0, 1.0)
+        return F.mse_loss(ours, theirs, reduction="sum") * (self.loss_weight / theirs.shape[0])
+
+    def _mask(self, feature: Tensor) -> Tensor:
+        images, channels, height, width = feature.shape
+        shape = [images, channels, 1, 1] if self.mask_on_channel else [images, 1, height, width]
+        return (paddle.rand(shape) <= 1.0 - self.lambda_mgd).astype(feature.dtype)
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Mean structural similarity of maps [N, C, H, W] of dynamic range 1 (Wang et al., IEEE TIP 2004).
+
+    Every channel is seen through a Gaussian window of 11 x 11 cells, sigma 1.5, with zeros beyond the border.
+    """
+    images, channels, height, width = first.shape
+    maps = paddle.concat([first, second, first * first, second * second, first * second])
+    blurred = F.conv2d(maps.reshape([-1, 1, height, width]), _gaussian(), padding=WINDOW // 2)
+    mean_1, mean_2, square_1, square_2, product = blurred.reshape([5, images, channels, height, width]).unbind(0)
+    luminance = mean_1 * mean_1 + mean_2 * mean_2
+    contrast = square_1 + square_2 - luminance
+    c1, c2 = 0.01**2, 0.03**2
+    similar = (2 * mean_1 * mean_2 + c1) * (2 * (product - mean_1 * mean_2) + c2)
+    return (similar / ((luminance + c1) * (contrast + c2) + 1e-12)).mean()
+
+
+def _gaussian() -> Tensor:
+    offsets = paddle.arange(WINDOW, dtype="float32") - WINDOW // 2
+    line = F.softmax(-(offsets**2) / (2 * SIGMA**2), axis=0)
+    return paddle.outer(line, line).reshape([1, 1, WINDOW, WINDOW])
+
+
+@register
+class MGD(LevelWise):
+    """:class:`MGDFeatureLoss` on every paired level of two necks, as the paper has it; defaults are RetinaNet's.
+
+    Args:
+        student: what the student records.
+        teacher: what the teacher records.
+        alpha_mgd: factor on the squared difference; 5e-7 for two-stage detectors.
+        lambda_mgd: probability that a cell is masked; 0.45 for two-stage detectors.
+        mask_on_channel: mask channels instead of cells.
+        normalize: bring both maps to zero mean and unit deviation per channel before they are compared.
+        loss_func: ``mse`` or ``ssim``.
+        strides: compare levels of these strides only.
+        weight: factor on the loss in the total.
+        schedule: how the weight changes with the epoch.
+    """
+
+    def __init__(
+        self,
+        student: DetectorSpec,
+        teacher: DetectorSpec,
+        *,
+        alpha_mgd: float = 0.00002,
+        lambda_mgd: float = 0.65,
+        mask_on_channel: bool = False,
+        normalize: bool = False,
+        loss_func: Literal["mse", "ssim"] = "mse",
+        strides: Sequence[int] | None = None,
+        weight: float = 1.0,
+        schedule: WeightSchedule | None = None,
+    ) -> None:
+        def formula(ours: int, theirs: int) -> MGDFeatureLoss:
+            return MGDFeatureLoss(
+                ours,
+                theirs,
+                normalize=normalize,
+                loss_weight=alpha_mgd,
+                loss_func=loss_func,
+                lambda_mgd=lambda_mgd,
+                mask_on_channel=mask_on_channel,
+                align_bias=True,
+            )
+
+        super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)
