@@ -13,7 +13,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.static import InputSpec
 
-from ppkd.config import runtime
+from ppkd.config import check, runtime
 from ppkd.deploy.fuse import fused
 from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
@@ -111,7 +111,7 @@ def _save(detector: Detector, cfg: Config, options: Export, path: Path) -> None:
         layer = Deployed(detector)
         specs += [InputSpec([shape[0], 2], "float32", name=name) for name in ("im_shape", "scale_factor")]
     layer.eval()
-    paddle.jit.save(layer, str(path), input_spec=specs)
+    paddle.jit.save(layer, str(path), input_spec=specs, skip_prune_program=True)
 
 
 def _trace_batch() -> dict[str, Any]:
@@ -126,6 +126,7 @@ def _trace_batch() -> dict[str, Any]:
 
 def export_trained(cfg: Config, output_dir: Path | str) -> Path:
     """Exports the detector of ``cfg`` with its ``weights``, on the CPU, and logs where to; returns the folder."""
+    check(cfg)
     paddle.set_device("cpu")
     folder = export_model(trained_detector(cfg), cfg, output_dir)
     get_logger("ppkd.deploy").info("exported to %s", folder)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import paddle
 from paddle import Tensor
+
+MAX_LOG_SCALE = math.log(1000 / 16)
+"""Predicted boxes are at most so much larger than their anchor, as a natural logarithm."""
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
@@ -42,3 +48,24 @@ def size_iou(first: Tensor, second: Tensor) -> Tensor:
     one = first.unsqueeze(-2)
     shared = paddle.minimum(one, second).prod(axis=-1)
     return shared / (one.prod(axis=-1) + second.prod(axis=-1) - shared)
+
+
+def encode_deltas(anchors: Tensor, boxes: Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Tensor:
+    """What moves corner ``anchors`` (..., 4) onto corner ``boxes`` (..., 4), both with area: dx, dy, dw, dh (..., 4).
+
+    Offsets of the centre in units of the anchor's size, and logarithms of the sizes' ratios (Girshick et al.,
+    arXiv:1311.2524, appendix C), times ``weights``.
+    """
+    source, target = xyxy_to_cxcywh(anchors), xyxy_to_cxcywh(boxes)
+    shift = (target[..., :2] - source[..., :2]) / source[..., 2:]
+    scale = paddle.log(target[..., 2:] / source[..., 2:])
+    return paddle.concat([shift, scale], axis=-1) * paddle.to_tensor(weights, dtype="float32")
+
+
+def decode_deltas(deltas: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Tensor:
+    """The inverse of :func:`encode_deltas`: corner boxes (..., 4); enlargement stops at ``MAX_LOG_SCALE``."""
+    source = xyxy_to_cxcywh(anchors)
+    deltas = deltas / paddle.to_tensor(weights, dtype="float32")
+    centre = deltas[..., :2] * source[..., 2:] + source[..., :2]
+    size = deltas[..., 2:].clip(max=MAX_LOG_SCALE).exp() * source[..., 2:]
+    return cxcywh_to_xyxy(paddle.concat([centre, size], axis=-1))

@@ -45,6 +45,13 @@ class DenseRecord(Record):
 
 
 @dataclass(frozen=True)
+class BoxDeltaRecord(DenseRecord):
+    """Adds raw offsets dx, dy, dw, dh of the anchors, float32 [N, A, 4, H, W] per level."""
+
+    box_deltas: list[Tensor]
+
+
+@dataclass(frozen=True)
 class YOLORecord(DenseRecord):
     """Adds YOLOv3's raw objectness [N, A, 1, H, W] and box numbers x, y, w, h [N, A, 4, H, W] per level."""
 

@@ -24,6 +24,15 @@ def batch_norm(channels: int, *, decay: float = 0.0, frozen: bool = False, lr: f
     return nn.BatchNorm2D(channels, weight_attr=attr(), bias_attr=attr(), use_global_stats=True if frozen else None)
 
 
+def group_norm(channels: int, *, groups: int = 32, decay: float = 0.0, frozen: bool = False) -> nn.GroupNorm:
+    """Group normalisation of [N, channels, H, W]; arguments as for :func:`batch_norm`."""
+
+    def attr() -> ParamAttr:
+        return ParamAttr(learning_rate=0.0 if frozen else 1.0, regularizer=L2Decay(decay), trainable=not frozen)
+
+    return nn.GroupNorm(groups, channels, weight_attr=attr(), bias_attr=attr())
+
+
 def freeze(layer: nn.Layer) -> None:
     """Stop the gradients of all parameters of ``layer``."""
     for parameter in layer.parameters():

@@ -1,0 +1,52 @@
+"""Matching of anchors to boxes by overlap (Ren et al., "Faster R-CNN", arXiv:1506.01497)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paddle import Tensor
+
+from ppkd.config import register
+from ppkd.models.assigners.ground_truth import PaddedTruth
+from ppkd.structures.boxes import pairwise_iou
+from ppkd.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Matches:
+    """For P anchors in each of N images: ``box`` int64 [N, P], the box that overlaps most; bool [N, P] ``positive``
+    and ``negative``; an anchor that is neither is ignored."""
+
+    box: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+@register
+class MaxIoUAssigner:
+    """Anchors overlapping a box by ``positive_overlap`` or more are positive, all below ``negative_overlap`` negative.
+
+    With ``allow_low_quality`` those anchors that overlap some box most, if at all, are positive too; they still belong
+    to the box that they themselves overlap most, as in the reference.
+    """
+
+    def __init__(self, *, positive_overlap: float, negative_overlap: float, allow_low_quality: bool = True):
+        if not 0 <= negative_overlap <= positive_overlap <= 1:
+            raise ConfigError(
+                f"MaxIoUAssigner.negative_overlap is {negative_overlap} and positive_overlap {positive_overlap}: "
+                "expected 0 <= negative_overlap <= positive_overlap <= 1."
+            )
+        self.positive_overlap = positive_overlap
+        self.negative_overlap = negative_overlap
+        self.allow_low_quality = allow_low_quality
+
+    def __call__(self, anchors: Tensor, truth: PaddedTruth) -> Matches:
+        """Matches of corner ``anchors`` float32 [P, 4]; padding matches nothing."""
+        boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
+        overlap = pairwise_iou(boxes, anchors.unsqueeze(0))
+        best = overlap.max(axis=1)
+        positive = best >= self.positive_overlap
+        if self.allow_low_quality:
+            closest = (overlap == overlap.max(axis=2, keepdim=True)) & (overlap > 0)
+            positive = positive | closest.any(axis=1)
+        return Matches(overlap.argmax(axis=1), positive, (best < self.negative_overlap) & ~positive)

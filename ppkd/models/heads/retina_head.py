@@ -1,0 +1,133 @@
+"""RetinaNet's head (Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import paddle
+from paddle import ParamAttr, Tensor, nn
+from paddle.nn.initializer import Constant, Normal
+
+from ppkd.config import register
+from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
+from ppkd.models.assigners.ground_truth import pad_truth
+from ppkd.models.assigners.max_iou_assigner import MaxIoUAssigner
+from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
+from ppkd.models.heads.retina_feat import RetinaFeat
+from ppkd.models.losses.focal_loss import FocalLoss
+from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
+from ppkd.models.postprocess.anchor_decode import AnchorPostProcess, join_levels
+from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.structures import Batch, BoxDeltaRecord, LevelSpec
+from ppkd.utils.errors import ConfigError
+
+
+@register(
+    shared=("num_classes",), inject=("conv_feat", "anchor_generator", "bbox_assigner", "loss_class", "loss_bbox", "nms")
+)
+class RetinaHead(nn.Layer):
+    """Per level and anchor C class logits and four box offsets; the background is no class.
+
+    ``prior_prob`` is every class's probability at the start, ``nms_pre`` how many anchors of a level are decoded,
+    ``weights`` multiply the box offsets. Assigner, losses and suppression live here too.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_specs: Sequence[LevelSpec],
+        conv_feat: RetinaFeat,
+        anchor_generator: RetinaAnchorGenerator,
+        bbox_assigner: MaxIoUAssigner,
+        loss_class: FocalLoss,
+        loss_bbox: SmoothL1Loss,
+        nms: MultiClassNMS,
+        num_classes: int = 80,
+        prior_prob: float = 0.01,
+        nms_pre: int = 1000,
+        weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    ):
+        super().__init__()
+        _check(in_specs, conv_feat, anchor_generator)
+        self.in_specs = tuple(in_specs)
+        self.num_classes = num_classes
+        self.num_anchors = anchor_generator.num_anchors
+        self.weights = tuple(weights)
+        self.conv_feat = conv_feat
+        self.anchor_generator = anchor_generator
+        self.bbox_assigner = bbox_assigner
+        self.loss_class = loss_class
+        self.loss_bbox = loss_bbox
+        self.post_process = AnchorPostProcess(nms=nms, nms_pre=nms_pre, weights=weights)
+        self.retina_cls = self._output(num_classes, bias=-math.log((1 - prior_prob) / prior_prob))
+        self.retina_reg = self._output(4, bias=0.0)
+
+    def _output(self, numbers: int, bias: float) -> nn.Conv2D:
+        return nn.Conv2D(
+            self.conv_feat.feat_out,
+            numbers * self.num_anchors,
+            kernel_size=3,
+            padding=1,
+            weight_attr=ParamAttr(initializer=Normal(0.0, 0.01)),
+            bias_attr=ParamAttr(initializer=Constant(bias)),
+        )
+
+    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
+        """Channels per anchor, stride and anchors of what :meth:`record` adds to the neck's maps."""
+        return {
+            name: tuple(LevelSpec(count, spec.stride, self.num_anchors) for spec in self.in_specs)
+            for name, count in (("cls_logits", self.num_classes), ("box_deltas", 4))
+        }
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw class maps [N, A * C, H, W] and box maps [N, A * 4, H, W] of the neck's features, level by level."""
+        classes, boxes = [], []
+        for feature in features:
+            class_feature, box_feature = self.conv_feat(feature)
+            classes.append(self.retina_cls(class_feature))
+            boxes.append(self.retina_reg(box_feature))
+        return classes, boxes
+
+    def record(self, features: list[Tensor]) -> BoxDeltaRecord:
+        """The raw maps of ``features``, split by anchor."""
+        classes, boxes = self(features)
+        logits = [raw.reshape([0, self.num_anchors, self.num_classes, *raw.shape[2:]]) for raw in classes]
+        deltas = [raw.reshape([0, self.num_anchors, 4, *raw.shape[2:]]) for raw in boxes]
+        return BoxDeltaRecord(neck=features, cls_logits=logits, box_deltas=deltas)
+
+    @paddle.no_grad()
+    def assign(self, record: BoxDeltaRecord, batch: Batch) -> AnchorTargets:
+        """Class and offsets for every anchor of ``record``; any image may be without boxes."""
+        anchors = paddle.concat(self.anchor_generator(record.cls_logits))
+        truth = pad_truth(batch)
+        matches = self.bbox_assigner(anchors, truth)
+        return anchor_targets(anchors, truth, matches, self.num_classes, self.weights)
+
+    def loss(self, record: BoxDeltaRecord, targets: AnchorTargets) -> dict[str, Tensor]:
+        """Scalars ``loss_cls`` and ``loss_reg``, sums over the batch divided by its number of positive anchors."""
+        positives = targets.positive.sum().clip(min=1)
+        classes = self.loss_class(join_levels(record.cls_logits), targets.labels)
+        boxes = self.loss_bbox(join_levels(record.box_deltas), targets.deltas, targets.positive)
+        return {"loss_cls": classes / positives, "loss_reg": boxes / positives}
+
+    def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
+        """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
+        record = self.record(features)
+        anchors = self.anchor_generator(record.cls_logits)
+        return self.post_process(record.cls_logits, record.box_deltas, anchors, scale_factor)
+
+
+def _check(in_specs: Sequence[LevelSpec], conv_feat: RetinaFeat, anchor_generator: RetinaAnchorGenerator) -> None:
+    strides = [spec.stride for spec in in_specs]
+    if list(anchor_generator.strides) != strides:
+        raise ConfigError(
+            f"RetinaHead.anchor_generator.strides is {list(anchor_generator.strides)}, but the neck's levels have "
+            f"strides {strides}: make them equal."
+        )
+    channels = sorted({spec.channels for spec in in_specs})
+    if channels != [conv_feat.feat_in]:
+        raise ConfigError(
+            f"RetinaHead.conv_feat.feat_in is {conv_feat.feat_in}, but the neck's levels have {channels} channels: "
+            "make them equal."
+        )

@@ -1,0 +1,116 @@
+"""RetinaNet computes what PaddleDetection computes, from the same weights and images.
+
+The bounds are how far the reference itself moves when its image changes by one part in a million, and for losses and
+gradients what another order of summation leaves of seven digits.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from parity_fill import FOLDER, fill_model, image_batch, load_case, load_keys
+
+from ppkd.config import load_config
+from ppkd.models import build_detector
+
+CASE = "retinanet_r50_fpn"
+PUBLISHED = {"retinanet_r50_fpn": "retinanet_r50_fpn_1x_coco", "retinanet_r101_fpn": "retinanet_r101_fpn_2x_coco"}
+SENSITIVITY = json.loads((FOLDER / "sensitivity_1e-6.json").read_text())[CASE]
+EVAL_BOUND = SENSITIVITY["tensors_max_rel"]
+LOSS_BOUND = 3e-6
+GRADIENT_BOUND = 2e-5
+
+
+def build(root: Path, name: str, *overrides: str) -> Any:
+    return build_detector(load_config(root / "configs" / "retinanet" / f"{name}.yml", overrides))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return load_case(CASE)
+
+
+@pytest.fixture(scope="module")
+def model(root, reference):
+    settings = reference[0]
+    threshold = settings["postprocess"]["nms"]["score_threshold"]
+    built = build(root, PUBLISHED[CASE], f"RetinaHead.nms.score_threshold={threshold}")
+    fill_model(built, settings["fill_rules"])
+    return built
+
+
+@pytest.fixture(scope="module")
+def batch(batches, reference):
+    return batches(*reference[0]["input_hw"], [3, 1], reference[0]["num_classes"])
+
+
+@pytest.fixture(scope="module")
+def evaluated(model, batch):
+    model.eval()
+    with paddle.no_grad():
+        backbone = model.backbone(batch["image"])
+        neck = model.neck(backbone)
+        classes, boxes = model.head(neck)
+        found = model.predict(batch)
+    return {"backbone": backbone, "neck": neck, "head.cls": classes, "head.reg": boxes, **found}
+
+
+def probe(array: np.ndarray) -> np.ndarray:
+    return array.flatten()[np.linspace(0, array.size - 1, 256).astype("int64")]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_state_dict_is_the_references(name, root):
+    state = build(root, PUBLISHED[name]).state_dict()
+    assert [(key, list(tensor.shape)) for key, tensor in state.items()] == load_keys(name)
+
+
+def test_inputs_are_the_references(batch, reference):
+    arrays = reference[1]
+    np.testing.assert_array_equal(image_batch(2, 128, 160)[0].flatten()[:256], arrays["in.image.first"])
+    for i in range(2):
+        np.testing.assert_array_equal(batch["gt_bbox"][i].numpy(), arrays[f"in.gt_bbox.{i}"])
+        np.testing.assert_array_equal(batch["gt_class"][i].numpy(), arrays[f"in.gt_class.{i}"])
+
+
+@pytest.mark.parametrize(("part", "levels"), [("backbone", 3), ("neck", 5), ("head.cls", 5), ("head.reg", 5)])
+def test_evaluation_tensors(evaluated, reference, part, levels):
+    arrays = reference[1]
+    assert len(evaluated[part]) == levels
+    for level, tensor in enumerate(evaluated[part]):
+        ours, key = tensor.numpy(), f"eval.{part}.{level}"
+        assert list(ours.shape) == arrays[f"{key}.shape"].tolist()
+        atol = EVAL_BOUND * np.abs(arrays[f"{key}.probe"]).max()
+        np.testing.assert_allclose(probe(ours), arrays[f"{key}.probe"], rtol=0, atol=atol)
+        np.testing.assert_allclose(ours[0].flatten()[:256], arrays[f"{key}.first"], rtol=0, atol=atol)
+        np.testing.assert_allclose(ours.astype("float64").std(), arrays[f"{key}.std"], rtol=EVAL_BOUND)
+
+
+def test_detections(evaluated, reference):
+    arrays = reference[1]
+    counts = arrays["eval.bbox_num"]
+    np.testing.assert_array_equal(evaluated["bbox_num"].numpy(), counts)
+    split = np.cumsum(counts)[:-1]
+    ours, theirs = np.split(evaluated["bbox"].numpy(), split), np.split(arrays["eval.bbox"], split)
+    for mine, expected in zip(ours, theirs, strict=True):
+        order = [np.lexsort((-rows[:, 1].round(4), rows[:, 0])) for rows in (mine, expected)]
+        np.testing.assert_allclose(mine[order[0]], expected[order[1]], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_losses_and_gradients(model, batch, reference, training):
+    """BatchNorm is frozen by the configuration: both modes give the numbers of the reference's training step."""
+    model.train() if training else model.eval()
+    model.clear_gradients()
+    losses, expected = model(batch), reference[0]["train_ref"]
+    losses["loss"].backward()
+    assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected["losses"], rel=LOSS_BOUND)
+    parameters = dict(model.named_parameters())
+    for name, norm in expected["grad_norms"].items():
+        gradient = parameters[name].grad.numpy().astype("float64")
+        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=GRADIENT_BOUND), name
