@@ -6,7 +6,15 @@ import numpy as np
 import paddle
 import pytest
 
-from ppkd.structures.boxes import area, cxcywh_to_xyxy, pairwise_iou, size_iou, xyxy_to_cxcywh
+from ppkd.structures.boxes import (
+    area,
+    cxcywh_to_xyxy,
+    decode_deltas,
+    encode_deltas,
+    pairwise_iou,
+    size_iou,
+    xyxy_to_cxcywh,
+)
 
 
 def test_corners_and_centres_are_inverse():
@@ -51,3 +59,17 @@ def test_size_iou_ignores_position():
         [[[1, 1 / 3, 1 / 4]]],
         atol=1e-6,
     )
+
+
+def test_deltas_of_a_hand_worked_case_and_their_inverse():
+    anchors = paddle.to_tensor([[0.0, 0.0, 10.0, 20.0]])
+    boxes = paddle.to_tensor([[[5.0, 0.0, 25.0, 20.0]], [[-3.0, 2.0, 1.0, 7.0]]])
+    weights = (10.0, 10.0, 5.0, 5.0)
+    deltas = encode_deltas(anchors, boxes, weights)
+    np.testing.assert_allclose(deltas[0].numpy(), [[10.0, 0.0, 5 * np.log(2), 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(decode_deltas(deltas, anchors, weights).numpy(), boxes.numpy(), atol=1e-5)
+
+
+def test_decoded_boxes_are_finite():
+    box = decode_deltas(paddle.to_tensor([[0.0, 0.0, 1e4, 1e4]]), paddle.to_tensor([[-8.0, -8.0, 8.0, 8.0]]))
+    np.testing.assert_allclose(box.numpy(), [[-500.0, -500.0, 500.0, 500.0]], rtol=1e-5)
