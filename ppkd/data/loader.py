@@ -95,7 +95,7 @@ class Loader:
 
     def _judge(self, parcel: Parcel) -> None:
         """Raise what went wrong in the worker, and account for files that could not be read."""
-        remedy = "another image takes its place" if self._pipeline.replace else "it gets no detections"
+        remedy = "another image takes its place" if self._pipeline.replace else "it is left out"
         for message in parcel.failures:
             if message not in self.unreadable:
                 _log.warning("%s; %s", message, remedy)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppkd.data.annotation import Annotation
-from ppkd.data.sampling import BatchPlan, Draw, Stream, generator
+from ppkd.data.sampling import BatchPlan, Stream, generator
 from ppkd.data.transforms import Compose, Sample
 from ppkd.utils.errors import ConfigError, DataError, PPKDError
 
@@ -63,11 +63,16 @@ class Pipeline:
         return {"arrays": arrays or {"image": np.zeros(1, np.float32)}, "parcel": parcel}
 
     def _batch(self, plan: BatchPlan, parcel: Parcel) -> dict[str, np.ndarray]:
-        samples = [self._sample(self.dataset, draw, plan.epoch, Stream.SAMPLE, parcel) for draw in plan.labelled]
+        mix = plan.epoch < self.mixup_epochs
+        samples = []
+        for draw in plan.labelled:
+            rng = generator(self.seed, Stream.SAMPLE, plan.epoch, draw.position)
+            samples.append(self._sample(self.dataset, draw.index, mix, rng, parcel))
         labelled = [True] * len(samples)
         if self.unlabelled is not None:
             for draw in plan.unlabelled:
-                samples.append(self._sample(self.unlabelled, draw, 0, Stream.UNLABELLED_SAMPLE, parcel))
+                rng = generator(self.seed, Stream.UNLABELLED_SAMPLE, 0, draw.position)
+                samples.append(self._sample(self.unlabelled, draw.index, mix, rng, parcel))
                 labelled.append(False)
         present = [sample for sample in samples if sample is not None]
         if not present:
@@ -79,14 +84,12 @@ class Pipeline:
         return arrays if self.unlabelled is None else {**arrays, "labelled": np.array(labelled)}
 
     def _sample(
-        self, dataset: Sequence[Annotation], draw: Draw, epoch: int, stream: Stream, parcel: Parcel
+        self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator, parcel: Parcel
     ) -> Sample | None:
-        rng = generator(self.seed, stream, epoch, draw.position)
-        index = draw.index
         for _ in range(ATTEMPTS if self.replace else 1):
             parcel.draws += 1
             try:
-                return self._transformed(dataset, index, epoch, rng)
+                return self._transformed(dataset, index, mix, rng)
             except DataError as error:
                 parcel.failures.append(str(error))
             index = int(rng.integers(len(dataset)))
@@ -94,9 +97,9 @@ class Pipeline:
             raise DataError(f"{ATTEMPTS} images in a row could not be read; the last one: {parcel.failures[-1]}")
         return None
 
-    def _transformed(self, dataset: Sequence[Annotation], index: int, epoch: int, rng: np.random.Generator) -> Sample:
+    def _transformed(self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator) -> Sample:
         samples = [start(dataset[index])]
-        if epoch < self.mixup_epochs:
+        if mix:
             samples.append(start(dataset[int(rng.integers(len(dataset)))]))
         return self.sample_transforms(samples, rng)[0]
 

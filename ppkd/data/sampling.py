@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -90,5 +91,10 @@ class Sampler:
 
     def _in_passes(self, position: int) -> Draw:
         number, place = divmod(position, self.unlabelled_size)
-        order = generator(self.seed, Stream.UNLABELLED_SHUFFLE, number).permutation(self.unlabelled_size)
-        return Draw(int(order[place]), position)
+        return Draw(int(_pass_order(self.seed, number, self.unlabelled_size)[place]), position)
+
+
+@lru_cache(maxsize=2)
+def _pass_order(seed: int, number: int, size: int) -> np.ndarray:
+    """The order of pass ``number`` over ``size`` unlabelled images; neighbouring batches ask for the same one."""
+    return generator(seed, Stream.UNLABELLED_SHUFFLE, number).permutation(size)

@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import paddle
 import pytest
 from reader_cases import make_config, write_coco, write_picture
 
 from ppkd.config import Config, load_config
-from ppkd.data import build_dataset, build_loader
+from ppkd.data import build_dataset, build_loader, sampling
 from ppkd.data import loader as loader_module
 from ppkd.data.loader import Loader
 from ppkd.data.sampling import Sampler
@@ -177,6 +178,35 @@ def test_unlabelled_images_join_every_batch_and_go_round(cfg: Config, tmp_path: 
     assert_same(contents(resumed), batches[3:])
 
 
+def test_unlabelled_images_stop_mixing_with_the_labelled_ones(cfg: Config, tmp_path: Path) -> None:
+    levels = {}
+    for i in range(2):
+        path = write_picture(tmp_path / "more" / f"{i}.png")
+        assert cv2.imwrite(str(path), np.full((48, 64, 3), 100 * (i + 1), np.uint8))
+    (tmp_path / "slim.yml").write_text(f"UnlabelledDataset: {{name: ImageFolder, image_dir: {tmp_path / 'more'}}}")
+    unlabelled = build_dataset(load_config(tmp_path / "slim.yml"), "UnlabelledDataset")
+    bare = [{"Decode": {}}, {"Mixup": {}}, {"Resize": {"target_size": [8, 8], "keep_ratio": False}}, {"Permute": {}}]
+    cfg = make_config(tmp_path / "m.yml", tmp_path, TrainReader={"sample_transforms": bare, "batch_transforms": []})
+    reader = loader(cfg, unlabelled=unlabelled, unlabelled_batch_size=2)
+    for epoch in (0, 1):
+        reader.start(epoch)
+        levels[epoch] = {round(float(x.mean())) for batch in contents(reader) for x in batch["image"][2:]}
+    assert levels[0] - {100, 200}
+    assert levels[1] == {100, 200}
+
+
+def test_planning_an_epoch_does_not_shuffle_the_unlabelled_images_for_each_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shuffles = []
+    original = sampling.generator
+    monkeypatch.setattr(sampling, "generator", lambda *key: shuffles.append(key) or original(*key))
+    plans = list(Sampler(100, 5, seed=987, unlabelled_size=50, unlabelled_batch_size=5).plans(0))
+    drawn = [draw.index for plan in plans for draw in plan.unlabelled]
+    assert sorted(drawn[:50]) == sorted(drawn[50:]) == list(range(50))
+    assert len(shuffles) == 2
+
+
 def break_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "images" / name).write_bytes(b"\x89PNG no longer")
 
@@ -205,6 +235,7 @@ def test_a_broken_evaluation_image_is_left_out_and_counted(
     with caplog.at_level(logging.WARNING, "ppkd.data"):
         seen = [int(i) for batch in contents(reader) for i in batch["im_id"].ravel()]
     assert seen == [10, 11, 12, 13, 15, 16, 17, 18]
+    assert any(record.getMessage().endswith("; it is left out") for record in caplog.records)
     assert any("4.png" in record.getMessage() for record in caplog.records)
     assert sum(reader.unreadable.values()) == 1
 
