@@ -25,7 +25,9 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
     set: its boxes are forgotten. Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
     """
     spec = cfg.at(key)
-    name, _ = named(spec)
+    if spec is None:
+        raise ConfigError(f"{cfg.where(key)}: {key} is empty, expected a data set such as {{name: COCODataSet, ...}}")
+    name, _ = named(spec, cfg.mark(key))
     given = {} if images is None else {"images": images}
     dataset = build(cfg, spec, **given)
     if not isinstance(dataset, DetectionDataset):

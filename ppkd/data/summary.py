@@ -35,7 +35,8 @@ class Summary:
 
     def clean(self, annotation: Annotation) -> Annotation:
         """``annotation`` with its boxes clipped to the image and degenerate ones dropped, and both counted here."""
-        boxes = annotation.gt_bbox
+        stated = annotation.gt_bbox
+        boxes = np.where(np.isfinite(stated).all(axis=1, keepdims=True), stated, 0)
         if annotation.height and annotation.width:
             size = (annotation.width, annotation.height)
             inside = np.clip(boxes, 0, np.array(size * 2, np.float32))
@@ -46,7 +47,7 @@ class Summary:
         name = annotation.file.name
         self.degenerate += [name] * int((~solid).sum())
         self.clipped += [name] * int(moved.sum())
-        boxes[:] = inside
+        stated[:] = inside
         return annotation if solid.all() else annotation.take(solid)
 
     def count(self, annotations: Sequence[Annotation], class_names: Sequence[str]) -> None:
@@ -55,7 +56,9 @@ class Summary:
         self.empty = sum(len(a.gt_class) == 0 for a in annotations if a.labelled)
         classes = np.concatenate([a.gt_class for a in annotations]) if annotations else np.zeros(0, np.int64)
         found = np.bincount(classes, minlength=len(class_names))
-        self.boxes = {name: int(number) for name, number in zip(class_names, found, strict=True)}
+        self.boxes = dict.fromkeys(class_names, 0)
+        for name, number in zip(class_names, found.tolist(), strict=True):
+            self.boxes[name] += number
         self.crowd = int(sum(a.is_crowd.sum() for a in annotations))
         self.difficult = int(sum(a.difficult.sum() for a in annotations))
 

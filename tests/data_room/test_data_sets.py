@@ -106,6 +106,13 @@ def test_missing_images_are_counted_and_all_missing_is_an_error(tmp_path: Path) 
         (lambda c: c["images"][0].update(id="zero"), "expected an integer"),
         (lambda c: c["categories"].append({"id": 7, "name": "again"}), "share the id 7"),
         (lambda c: c.pop("categories"), "no list 'categories'"),
+        (lambda c: c.update(annotations=None), "no list 'annotations'"),
+        (lambda c: c["annotations"][0].update(image_id=[11]), "wrong 'image_id'"),
+        (lambda c: c["annotations"][0].update(category_id=[7]), "wrong 'category_id'"),
+        (lambda c: c["annotations"][0].update(bbox=[0, 0, 10**400, 5]), "expected \\[x, y, width, height\\]"),
+        (lambda c: c["images"][0].update(file_name=None), "wrong 'file_name'"),
+        (lambda c: c["images"][0].update(id=10**30), "expected an integer"),
+        (lambda c: c["categories"].append({"id": [8], "name": "list"}), "wrong 'id'"),
     ],
 )
 def test_a_malformed_json_is_an_error_that_says_where(tmp_path: Path, change: object, message: str) -> None:
@@ -120,9 +127,40 @@ def test_a_malformed_json_is_an_error_that_says_where(tmp_path: Path, change: ob
 def test_a_missing_or_broken_json_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read annotations .*a\.json"):
         coco(tmp_path)
-    (tmp_path / "a.json").write_text('{"images": [')
-    with pytest.raises(DataError, match=r"a\.json is no valid json"):
-        coco(tmp_path)
+    for text in ('{"images": [', "[" * 100_000):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(DataError, match=r"a\.json is no valid json"):
+            coco(tmp_path)
+
+
+@pytest.mark.parametrize("stated", [float("nan"), float("inf"), -48, "high", [48], None])
+def test_a_senseless_image_size_is_an_unknown_one(tmp_path: Path, stated: object) -> None:
+    content = coco_content(2)
+    content["images"][1].update(height=stated)
+    (only,) = coco(write_coco(tmp_path, 2, content))
+    assert (only.height, only.width) == (0, 64)
+    np.testing.assert_array_equal(only.gt_bbox, [[4, 5, 24, 35]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_boxes_are_dropped_and_named(tmp_path: Path) -> None:
+    content = coco_content(3)
+    content["images"][1].update(height=0, width=0)
+    for entry, box in zip(
+        content["annotations"], ([0, 0, float("inf"), 9], [float("-inf"), 0, 1e300, 9]), strict=False
+    ):
+        entry.update(bbox=box)
+    dataset = coco(write_coco(tmp_path, 3, content), allow_empty=True)
+    assert dataset.summary.degenerate == ["1.png", "2.png"]
+    assert [len(annotation.gt_bbox) for annotation in dataset] == [0, 0, 1]
+
+
+def test_categories_of_one_name_are_counted_together(tmp_path: Path) -> None:
+    content = coco_content(3)
+    content["categories"][1]["name"] = "red"
+    dataset = coco(write_coco(tmp_path, 3, content))
+    assert dataset.class_names == ("red", "red", "blue")
+    assert dataset.summary.boxes == {"red": 3, "blue": 0}
 
 
 def test_boxes_of_unlisted_images_are_counted(tmp_path: Path) -> None:
@@ -180,10 +218,41 @@ def test_voc_refuses_unknown_classes_and_xml_entities(tmp_path: Path) -> None:
         voc(tmp_path, ["a"])
 
 
+@pytest.mark.parametrize(("side", "read"), [("inf", 0), ("nan", 0), ("many", 0), ("-4", 0), ("64.0", 64)])
+def test_voc_reads_a_width_that_makes_sense(tmp_path: Path, side: str, read: int) -> None:
+    write_picture(tmp_path / "JPEGImages" / "a.png")
+    path = write_xml(tmp_path / "Annotations" / "a.xml", [("red", [1, 2, 30, 40])])
+    path.write_text(path.read_text().replace("<width>64<", f"<width>{side}<"))
+    (only,) = voc(tmp_path, ["a"])
+    assert (only.height, only.width) == (48, read)
+
+
+def test_voc_counts_a_file_in_an_unknown_encoding(tmp_path: Path) -> None:
+    for name in "ab":
+        write_picture(tmp_path / "JPEGImages" / f"{name}.png")
+        path = write_xml(tmp_path / "Annotations" / f"{name}.xml", [("red", [1, 2, 30, 40])])
+    path.write_text('<?xml version="1.0" encoding="martian"?>' + path.read_text())
+    dataset = voc(tmp_path, ["a", "b"])
+    assert [entry[:5] for entry in dataset.summary.broken] == ["b.xml"]
+
+
+def test_lists_are_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
+    write_picture(tmp_path / "JPEGImages" / "a.png")
+    write_xml(tmp_path / "Annotations" / "a.xml", [("red", [1, 2, 30, 40])])
+    settings = {"dataset_dir": str(tmp_path), "anno_path": "list.txt", "label_list": "labels.txt"}
+    (tmp_path / "list.txt").write_text("a", encoding="utf-8-sig")
+    (tmp_path / "labels.txt").write_text("red\nblue\n", encoding="utf-8-sig")
+    assert VOCDataSet(**settings).class_names == ("red", "blue")
+    for name in ("list.txt", "labels.txt"):
+        (tmp_path / name).write_bytes(b"\xff\xfea\x00")
+        with pytest.raises(DataError, match=rf"{name} is no UTF-8 text"):
+            VOCDataSet(**settings)
+
+
 def test_voc_needs_its_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*gone.txt"):
         VOCDataSet(dataset_dir=str(tmp_path), anno_path="gone.txt")
-    with pytest.raises(DataError, match=r"cannot read label_list .*labels\.txt"):
+    with pytest.raises(DataError, match=r"cannot read .*labels\.txt.*label_list with one class name per line"):
         VOCDataSet(dataset_dir=str(tmp_path), anno_path="gone.txt", label_list="labels.txt")
 
 
@@ -198,7 +267,7 @@ def test_image_folder_takes_names_from_wherever_they_are(tmp_path: Path) -> None
     assert ImageFolder(anno_path="gone.json").category_ids[-1] == 90
     assert ImageFolder(num_classes=20).class_names == labels.VOC
     assert len(ImageFolder(num_classes=4).class_names) == 4
-    with pytest.raises(DataError, match=r"cannot read label_list gone\.txt"):
+    with pytest.raises(DataError, match=r"cannot read gone\.txt.*label_list"):
         ImageFolder(label_list="gone.txt")
     with pytest.raises(DataError, match="no image or folder"):
         ImageFolder(image_dir=str(tmp_path / "gone"))
@@ -218,6 +287,12 @@ def test_an_unlabelled_set_forgets_its_boxes(tmp_path: Path) -> None:
     dataset = build_dataset(load_config(tmp_path / "slim.yml"), "UnlabelledDataset")
     assert len(dataset) == 4
     assert all(len(a.gt_class) == 0 and not a.labelled for a in dataset)
+
+
+def test_an_emptied_data_set_names_its_key(tmp_path: Path) -> None:
+    cfg = make_config(tmp_path / "c.yml", write_coco(tmp_path, 3))
+    with pytest.raises(ConfigError, match=r"^-o: EvalDataset is empty"):
+        build_dataset(load_config(cfg.path, ["EvalDataset=null"]), "EvalDataset")
 
 
 def test_a_mistyped_setting_or_transform_names_the_nearest(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 
 from ppkd.config import register
 from ppkd.data.annotation import Annotation
-from ppkd.data.datasets.dataset import DetectionDataset, resolve
+from ppkd.data.datasets.dataset import DetectionDataset, resolve, stated_side
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
+
+LARGEST = 2**63 - 1
 
 
 @register
@@ -59,13 +61,13 @@ class COCODataSet(DetectionDataset):
         present = []
         for image in content["images"]:
             number = _need(image, "id", "image", self.anno_path)
-            name = _need(image, "file_name", "image", self.anno_path)
-            if not isinstance(number, int):
-                raise DataError(f"{self.anno_path}: image {name} has the id {number!r}, expected an integer")
+            name = _need(image, "file_name", "image", self.anno_path, str)
+            if not isinstance(number, int) or abs(number) > LARGEST:
+                raise DataError(f"{self.anno_path}: image {name} has the id {number!r}, expected an integer of 64 bits")
             if number in names:
                 raise DataError(f"{self.anno_path}: images {names[number]} and {name} share the id {number}")
             names[number] = name
-            if (self.image_dir / name).exists():
+            if (self.image_dir / name).is_file():
                 present.append(image)
             else:
                 self.summary.missing.append(name)
@@ -82,15 +84,15 @@ class COCODataSet(DetectionDataset):
         known = {number: index for index, number in enumerate(self.category_ids)}
         grouped = defaultdict(list)
         for entry in content.get("annotations", ()):
-            image = _need(entry, "image_id", "annotation", self.anno_path)
-            category = _need(entry, "category_id", "annotation", self.anno_path)
+            image = _need(entry, "image_id", "annotation", self.anno_path, int | str)
+            category = _need(entry, "category_id", "annotation", self.anno_path, int | str)
             box = _need(entry, "bbox", "annotation", self.anno_path)
             if category not in known:
                 raise DataError(
                     f"{self.anno_path}: annotation {entry.get('id')} of image {image} has category_id {category}, "
                     f"which is not among its categories{nearest(str(category), map(str, known))}"
                 )
-            if not isinstance(box, list) or len(box) != 4 or not all(isinstance(x, int | float) for x in box):
+            if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
                 raise DataError(
                     f"{self.anno_path}: annotation {entry.get('id')} of image {image} has bbox {box}, "
                     "expected [x, y, width, height]"
@@ -104,15 +106,17 @@ class COCODataSet(DetectionDataset):
 
     def _annotation(self, image: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> Annotation:
         boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
+        with np.errstate(invalid="ignore", over="ignore"):
+            boxes[:, 2:] += boxes[:, :2]
+            corners = boxes.astype(np.float32)
         return Annotation(
             file=self.image_dir / image["file_name"],
             im_id=image["id"],
-            height=int(image.get("height") or 0),
-            width=int(image.get("width") or 0),
-            gt_bbox=boxes.astype(np.float32),
+            height=stated_side(image.get("height")),
+            width=stated_side(image.get("width")),
+            gt_bbox=corners,
             gt_class=np.array([self._class_of[entry["category_id"]] for entry in entries], np.int64),
-            is_crowd=np.array([entry.get("iscrowd") or 0 for entry in entries], np.int64),
+            is_crowd=np.array([bool(entry.get("iscrowd")) for entry in entries], np.int64),
             difficult=np.zeros(len(entries), np.int64),
         )
 
@@ -123,17 +127,17 @@ def read_json(path: Path) -> Mapping[str, Any]:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read annotations {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no valid json: {error}") from error
-    for key in ("images", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+    for key, default in (("images", None), ("categories", None), ("annotations", [])):
+        if not isinstance(content, dict) or not isinstance(content.get(key, default), list):
             raise DataError(f"{path} has no list '{key}': not a COCO annotation file")
     return content
 
 
 def categories(content: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Ids and names of the categories, in the file's order; raises :class:`DataError` for repeated ids."""
-    ids = tuple(_need(entry, "id", "category", path) for entry in content["categories"])
+    ids = tuple(_need(entry, "id", "category", path, int | str) for entry in content["categories"])
     names = tuple(str(_need(entry, "name", "category", path)) for entry in content["categories"])
     repeated = [number for number in ids if ids.count(number) > 1]
     if repeated:
@@ -141,8 +145,15 @@ def categories(content: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...],
     return ids, names
 
 
-def _need(entry: Mapping[str, Any], key: str, kind: str, path: Path) -> Any:
+def _need(entry: Mapping[str, Any], key: str, kind: str, path: Path, wanted: Any = object) -> Any:
     try:
-        return entry[key]
+        value = entry[key]
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: an entry of kind {kind} has no '{key}': {str(entry)[:200]}") from error
+    if not isinstance(value, wanted):
+        raise DataError(f"{path}: an entry of kind {kind} has a wrong '{key}': {str(entry)[:200]}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= LARGEST)

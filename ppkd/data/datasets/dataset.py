@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -76,12 +76,30 @@ def resolve(dataset_dir: str | None, path: str) -> Path:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The class names of a text file, one per line; raises :class:`DataError` when it is missing or empty."""
+    """The class names of a text file, one per line; raises :class:`DataError` as :func:`read_lines` does."""
+    return read_lines(path, "a label_list with one class name per line")
+
+
+def read_lines(path: Path, expected: str) -> tuple[str, ...]:
+    """The lines of a text file that are not blank, stripped.
+
+    Raises :class:`DataError` when it is missing, no UTF-8 text, or empty, saying what was ``expected``.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot read label_list {path}: {error.strerror or error}") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if not names:
-        raise DataError(f"label_list {path} is empty, expected one class name per line")
-    return names
+        raise DataError(f"cannot read {path}: {error.strerror or error}; expected {expected}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text ({error}); expected {expected}") from error
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not lines:
+        raise DataError(f"{path} is empty, expected {expected}")
+    return lines
+
+
+def stated_side(value: Any) -> int:
+    """A height or width as an annotation file states it, 0 (unknown) unless it is a positive number."""
+    try:
+        return max(int(float(value)), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0

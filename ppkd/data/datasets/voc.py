@@ -13,7 +13,7 @@ import numpy as np
 from ppkd.config import register
 from ppkd.data.annotation import Annotation
 from ppkd.data.datasets import labels
-from ppkd.data.datasets.dataset import DetectionDataset, read_labels, resolve
+from ppkd.data.datasets.dataset import DetectionDataset, read_labels, read_lines, resolve, stated_side
 from ppkd.data.image import EXTENSIONS
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
@@ -87,8 +87,8 @@ class VOCDataSet(DetectionDataset):
         return Annotation(
             file=pair.image,
             im_id=index,
-            height=_size(tree, "height"),
-            width=_size(tree, "width"),
+            height=stated_side(tree.findtext("size/height")),
+            width=stated_side(tree.findtext("size/width")),
             gt_bbox=np.array(boxes, np.float32).reshape(-1, 4),
             gt_class=np.array([self._class_of[name] for name in names], np.int64),
             is_crowd=np.zeros(len(names), np.int64),
@@ -107,13 +107,7 @@ def class_names(dataset_dir: str | None, label_list: str | Sequence[str] | None)
 
 def read_list(path: Path, root: Path, image_dir: str | None = None) -> list[Pair]:
     """The image and xml file of every line; raises :class:`DataError` when the list is missing or empty."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    lines = [line for line in lines if line]
-    if not lines:
-        raise DataError(f"{path} is empty, expected one image and its xml file per line")
+    lines = read_lines(path, "one image and its xml file per line")
     below = root / (image_dir or "")
     if PAIR.fullmatch(lines[0]):
         return [_pair(line, below, root, path) for line in lines]
@@ -145,7 +139,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
         raise ValueError("declares entities")
     try:
         return ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise ValueError(f"no valid xml: {error}") from error
 
 
@@ -161,11 +155,3 @@ def objects(tree: ElementTree.Element) -> tuple[list[list[float]], list[str], li
         names.append(name.strip())
         difficult.append(int(entry.findtext("difficult") or 0))
     return boxes, names, difficult
-
-
-def _size(tree: ElementTree.Element, side: str) -> int:
-    """The stated ``height`` or ``width``, 0 if it is absent or no number."""
-    try:
-        return max(int(float(tree.findtext(f"size/{side}") or 0)), 0)
-    except ValueError:
-        return 0
