@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from ppkd.config import build
+from ppkd.config.value import freeze
 from ppkd.data.transforms import (
     BatchRandomResize,
     BboxXYXY2XYWH,
@@ -177,6 +179,30 @@ def _best_iou(region: np.ndarray, boxes: np.ndarray) -> float:
     return best
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scaling": (1.0, 0.3)},
+        {"scaling": (0.3, 2.0)},
+        {"aspect_ratio": (2.0, 0.5)},
+        {"aspect_ratio": (1.5, 2.0)},
+        {"aspect_ratio": None, "scaling": (1.0, 0.5)},
+    ],
+)
+def test_crop_bounds_may_stand_in_any_order(settings: dict) -> None:
+    cropping = RandomCrop(allow_no_crop=False, thresholds=(0.0,), **settings)
+    shapes = {cropping(sample([[10, 10, 40, 30]]), rng(seed))["image"].shape[:2] for seed in range(20)}
+    assert len(shapes) > 1
+    assert all(0 < height <= 40 and 0 < width <= 60 for height, width in shapes)
+
+
+def test_distortion_bounds_may_stand_in_any_order() -> None:
+    off = (0.0, 0.0, 1.0)
+    lighter = RandomDistort(brightness=(9.0, 3.0, 0.0), contrast=off, saturation=off, hue=off)
+    change = lighter(sample([]), rng())["image"] - picture()
+    assert 3 <= change.min() <= change.max() <= 9
+
+
 def test_an_image_without_boxes_passes_every_transform() -> None:
     for transform in (RandomCrop(), RandomFlip(1.0), RandomExpand(prob=0.0), Resize(20), RandomDistort()):
         out = transform(sample([]), rng())
@@ -283,3 +309,11 @@ def test_target_transforms_leave_boxes_in_pixels() -> None:
     for transform in (NormalizeBox(), PadBox(num_max_boxes=50), BboxXYXY2XYWH()):
         out = transform(out, rng())
     np.testing.assert_array_equal(out["gt_bbox"], boxes)
+
+
+def test_a_fill_value_has_three_channels() -> None:
+    cfg = freeze({})
+    assert build(cfg, {"RandomExpand": {"fill_value": 7}}).fill_value == (7.0, 7.0, 7.0)
+    for name in ("RandomExpand", "Pad"):
+        with pytest.raises(ConfigError, match=rf"{name}\.fill_value"):
+            build(cfg, {name: {"fill_value": [1, 2]}})

@@ -57,6 +57,13 @@ class Compose:
         return samples
 
 
+def between(
+    low: float | np.ndarray, high: float | np.ndarray, rng: np.random.Generator, size: int | None = None
+) -> Any:
+    """Uniform draws between two bounds in either order, as NumPy's older generator makes them."""
+    return low + (high - low) * rng.random(size)
+
+
 def take_boxes(sample: Sample, index: np.ndarray) -> Sample:
     """Keep the boxes of ``index`` (bool or integer rows) in every entry that has one row per box."""
     for key in BOX_KEYS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppkd.config import register
-from ppkd.data.transforms.base import Sample, Transform, clip_boxes, take_boxes
+from ppkd.data.transforms.base import Sample, Transform, between, clip_boxes, take_boxes
 
 
 @register
@@ -55,13 +55,13 @@ class RandomCrop(Transform):
 
     def _regions(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """Candidate regions x1, y1, x2, y2, int64 (up to ``num_attempts``, 4), none of them empty."""
-        scale = rng.uniform(*self.scaling, self.num_attempts)
+        scale = between(*self.scaling, rng, self.num_attempts)
         if self.aspect_ratio is None:
-            high, wide = scale, rng.uniform(*self.scaling, self.num_attempts)
+            high, wide = scale, between(*self.scaling, rng, self.num_attempts)
             usual = (high * height >= 0.5 * wide * width) & (high * height <= 2 * wide * width)
         else:
             low, top = self.aspect_ratio
-            ratio = rng.uniform(np.maximum(low, scale**2), np.minimum(top, scale**-2))
+            ratio = between(np.maximum(low, scale**2), np.minimum(top, scale**-2), rng, self.num_attempts)
             high, wide = scale / np.sqrt(ratio), scale * np.sqrt(ratio)
             usual = np.ones(self.num_attempts, bool)
         whole = np.array([width, height])

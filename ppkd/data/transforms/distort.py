@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ppkd.config import register
-from ppkd.data.transforms.base import Sample, Transform
+from ppkd.data.transforms.base import Sample, Transform, between
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.321], [0.211, -0.523, 0.311]])
@@ -54,7 +54,7 @@ class RandomDistort(Transform):
         colours = np.eye(4)
         for make, (low, high, skip) in self._order(rng):
             if rng.uniform() >= skip:
-                colours = make(rng.uniform(low, high)) @ colours
+                colours = make(between(low, high, rng)) @ colours
         if self.random_channel and not self.random_apply and rng.integers(2):
             colours[:3] = colours[rng.permutation(3)]
         if not np.array_equal(colours, np.eye(4)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -30,7 +28,7 @@ class Pad(Fixed):
         size_divisor: int = 32,
         pad_mode: int = RIGHT_BOTTOM,
         offsets: tuple[int, int] | None = None,
-        fill_value: Sequence[float] = GREY,
+        fill_value: tuple[float, float, float] = GREY,
     ) -> None:
         if pad_mode not in (RIGHT_BOTTOM, CENTRE, LEFT_TOP, OFFSETS):
             raise ConfigError(f"pad_mode is {pad_mode}, expected 0, 1, 2 or -1")
@@ -40,7 +38,7 @@ class Pad(Fixed):
         self.size_divisor = size_divisor
         self.pad_mode = pad_mode
         self.offsets = offsets
-        self.fill_value = tuple(fill_value)
+        self.fill_value = fill_value
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample on its canvas, boxes shifted with it."""
@@ -69,12 +67,14 @@ class RandomExpand(Transform):
     image as it is*, which is how PaddleDetection reads it.
     """
 
-    def __init__(self, ratio: float = 4.0, prob: float = 0.5, fill_value: float | Sequence[float] = GREY) -> None:
+    def __init__(
+        self, ratio: float = 4.0, prob: float = 0.5, fill_value: float | tuple[float, float, float] = GREY
+    ) -> None:
         if ratio <= 1.01:
             raise ConfigError(f"ratio is {ratio}, expected more than 1.01")
         self.ratio = ratio
         self.prob = prob
-        self.fill_value = (fill_value,) * 3 if isinstance(fill_value, float | int) else tuple(fill_value)
+        self.fill_value = (fill_value,) * 3 if isinstance(fill_value, float | int) else fill_value
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample on its canvas, or as it was."""
