@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 
@@ -33,11 +35,11 @@ class DistillModel(nn.Layer):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The student's task losses, every weighted distillation loss, and their sum under ``loss``."""
+        known = labelled_part(batch)
         student = self.student.extract(batch)
-        labelled = labelled_images(batch)
-        targets, terms = self._task(student, batch, labelled)
+        targets, terms = self._task(student, known)
         teacher = self.teacher(batch, like=student)
-        terms.update(self._distill(student, teacher, Context(batch, targets), labelled))
+        terms.update(self._distill(student, teacher, Context(batch, targets), known))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
     def deployable(self) -> Detector:
@@ -52,51 +54,58 @@ class DistillModel(nn.Layer):
         """The hash of each frozen model, to be stored with a run and compared when it is resumed."""
         return {"teacher": self.teacher.fingerprint()}
 
-    def _task(self, record: Record, batch: Batch, labelled: Tensor | None) -> tuple[object, dict[str, Tensor]]:
-        if labelled is not None:
-            if not labelled.shape[0]:
-                return None, {}
-            record, batch = record.images(labelled), images_of(batch, labelled)
-        targets = self.student.assign(record, batch)
+    def _task(self, record: Record, known: LabelledPart | None) -> tuple[object, dict[str, Tensor]]:
+        if known is None:
+            return None, {}
+        record = known.of(record)
+        targets = self.student.assign(record, known.batch)
         return targets, dict(self.student.loss(record, targets))
 
     def _distill(
-        self, student: Record, teacher: Record, context: Context, labelled: Tensor | None
+        self, student: Record, teacher: Record, context: Context, known: LabelledPart | None
     ) -> dict[str, Tensor]:
-        everything = (_float32(student), _float32(teacher), context)
-        known = everything if labelled is None else self._labelled_part(*everything, labelled)
+        student, teacher = _float32(student), _float32(teacher)
+        everything = (student, teacher, context)
+        labelled = None
+        if known is not None:
+            labelled = (known.of(student), known.of(teacher), Context(known.batch, context.targets))
         terms = {}
         with paddle.amp.auto_cast(enable=False):
             for name, loss in self.losses.items():
-                seen = known if loss.needs_ground_truth else everything
+                seen = labelled if loss.needs_ground_truth else everything
                 if seen is not None:
                     terms[name] = loss.weight_at(self._epoch) * loss(*seen)
         return terms
 
-    @staticmethod
-    def _labelled_part(
-        student: Record, teacher: Record, context: Context, labelled: Tensor
-    ) -> tuple[Record, Record, Context] | None:
-        if not labelled.shape[0]:
-            return None
-        part = Context(images_of(context.batch, labelled), context.targets)
-        return student.images(labelled), teacher.images(labelled), part
+
+@dataclass(frozen=True)
+class LabelledPart:
+    """The labelled images of a batch: their positions int64 (M,), ``None`` when all are, and the batch of them."""
+
+    index: Tensor | None
+    batch: Batch
+
+    def of(self, record: Record) -> Record:
+        """The record of these images alone."""
+        return record if self.index is None else record.images(self.index)
 
 
-def labelled_images(batch: Batch) -> Tensor | None:
-    """Positions of the labelled images, int64 (M,); ``None`` when all are, as in a batch without the key."""
+def labelled_part(batch: Batch) -> LabelledPart | None:
+    """The labelled images, all of them in a batch without the key ``labelled``; ``None`` when there are none.
+
+    This waits for the device, so it comes before a step has queued any work there.
+    """
     if "labelled" not in batch:
+        return LabelledPart(None, batch)
+    positions = np.flatnonzero(batch["labelled"].numpy()).tolist()
+    if not positions:
         return None
-    return paddle.nonzero(batch["labelled"]).flatten()
-
-
-def images_of(batch: Batch, index: Tensor) -> Batch:
-    """The batch of the images at ``index``, int64 (M,)."""
-    positions = index.tolist()
-    return {
+    index = paddle.to_tensor(positions, dtype="int64")
+    part = {
         key: [value[i] for i in positions] if isinstance(value, list) else value.index_select(index, axis=0)
         for key, value in batch.items()
     }
+    return LabelledPart(index, part)
 
 
 def _float32(record: Record) -> Record:

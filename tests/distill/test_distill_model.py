@@ -132,6 +132,24 @@ def test_a_batch_without_labels_still_distils():
     assert paddle.abs(model.student.head.weight.grad).sum().item() > 0
 
 
+def test_labels_are_read_before_the_step_has_queued_work():
+    model = distiller(NeedsBoxes)
+    batch = toy_batch(images=3, labelled=[True, False, True])
+    waited = []
+
+    class Watched:
+        def numpy(self):
+            waited.append("labels")
+            return np.array([True, False, True])
+
+        def index_select(self, index, axis):
+            return batch["labelled"].index_select(index, axis=axis)
+
+    model.student.neck[0].register_forward_pre_hook(lambda *_: waited.append("student"))
+    model({**batch, "labelled": Watched()})
+    assert waited == ["labels", "student"]
+
+
 def test_a_loss_that_needs_boxes_sees_labelled_images_only():
     model = distiller(NeedsBoxes)
     model.eval()
