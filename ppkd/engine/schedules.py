@@ -187,8 +187,12 @@ def build_schedule(cfg: Config, steps_per_epoch: int) -> Schedule:
     block = cfg.get("LearningRate")
     spec: dict[str, Any] = {"name": "LearningRate"}
     given: dict[str, Any] = {}
-    if isinstance(block, Mapping) and block.get("schedulers") is not None:
-        given["schedulers"] = [build(cfg, part) for part in block["schedulers"]]
+    parts = block.get("schedulers") if isinstance(block, Mapping) else None
+    if parts is not None:
+        if not isinstance(parts, tuple):
+            where = cfg.where("LearningRate.schedulers")
+            raise ConfigError(f"{where}: LearningRate.schedulers is {parts!r}, expected a list of schedules")
+        given["schedulers"] = [build(cfg, part) for part in parts]
     rate = build(cfg, spec, **given)
     assert isinstance(rate, LearningRate)
     return rate.schedule(steps_per_epoch)

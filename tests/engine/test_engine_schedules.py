@@ -95,3 +95,10 @@ def test_a_mistyped_setting_names_the_file_and_the_nearest_name(tmp_path):
     file.write_text("LearningRate:\n  schedulers:\n  - !CosineDecay {max_epoch: 3}\n")
     with pytest.raises(ConfigError, match=r"a\.yml:3.*max_epoch.*max_epochs"):
         build_schedule(load_config(file), steps_per_epoch=4)
+
+
+def test_schedulers_that_are_no_list_are_refused(tmp_path):
+    file = tmp_path / "c.yml"
+    file.write_text("architecture: YOLOv3\nLearningRate:\n  base_lr: 0.1\n  schedulers: 3\n")
+    with pytest.raises(ConfigError, match=r"c\.yml:4: LearningRate\.schedulers is 3, expected a list"):
+        build_schedule(load_config(file), steps_per_epoch=4)
