@@ -29,8 +29,8 @@ def annotation_of(cls: type, parameter: str) -> Any:
 def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
     """``value`` as ``annotation`` wants it: lists become tuples and integers floats, nothing else is coerced.
 
-    Yaml's values are json's, so pydantic's strict json mode is exactly that rule. Raises :class:`ConfigError` at
-    ``where``, naming the setting ``name``.
+    Yaml's values are json's, so pydantic's strict json mode is exactly that rule. A dataclass takes a mapping of its
+    fields and no other key. Raises :class:`ConfigError` at ``where``, naming the setting ``name``.
     """
     if annotation is UNCHECKED or annotation is Any:
         return value
@@ -41,6 +41,10 @@ def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
         return _adapter(annotation).validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         first, *others = error.errors(include_url=False)
+        if first["type"] == "unexpected_keyword_argument":
+            raise LocatedError(where, f"{name}.{first['loc'][-1]} is not a setting of {name}") from None
+        if first["type"] == "value_error":
+            raise LocatedError(where, f"{name}: {first['ctx']['error']}") from None
         path = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
         found = json.dumps(first["input"], default=str)
         wanted = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in (first, *others))
@@ -51,4 +55,4 @@ def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
 def _adapter(annotation: Any) -> Any:
     import pydantic
 
-    return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+    return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True, extra="forbid"))

@@ -55,8 +55,9 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
     """
     name, nested = named(spec, where)
     component = lookup(name, _name_mark(spec, where))
-    settings = _block(cfg, component).merge(nested)
-    place = settings.origin if settings else where
+    block = _block(cfg, component)
+    settings = block.merge(nested)
+    place = nested.origin if nested else block.origin if block else where
     given = given or {}
     arguments = dict(given)
     parts: dict[str, Plan] = {}
@@ -65,6 +66,7 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
         part = settings.get(key, component.parameters[key].default)
         if key not in given and part is not component.parameters[key].empty and part is not None:
             parts[key] = plan(cfg, part, where=settings.mark(key))
+            _refuse_other_kind(component, key, parts[key].component, settings.mark(key))
     for key in component.parameters:
         source = settings if key in settings else cfg if key in component.shared and key in cfg else None
         if source is not None and key not in given and key not in component.inject:
@@ -126,6 +128,12 @@ def _block(cfg: Config, component: Component) -> Config:
         merged = merged.merge(replace(block, tagged=False))
         overrides = overrides.merge(block.without(*(key for key in block if block.mark(key) != OVERRIDE)))
     return merged.merge(overrides) if overrides else merged
+
+
+def _refuse_other_kind(component: Component, key: str, part: Component, where: Mark) -> None:
+    wanted = annotation_of(component.cls, key)
+    if isinstance(wanted, type) and not issubclass(part.cls, wanted):
+        raise LocatedError(where, f"{component.name}.{key} is {part.name}, expected {wanted.__name__}")
 
 
 def _refuse_unknown(component: Component, settings: Config, given: Mapping[str, Any]) -> None:

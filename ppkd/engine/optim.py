@@ -19,7 +19,8 @@ OPTIMIZERS: Mapping[str, type[paddle.optimizer.Optimizer]] = {
     "AdamW": paddle.optimizer.AdamW,
 }
 REGULARIZERS = {"L1": paddle.regularizer.L1Decay, "L2": paddle.regularizer.L2Decay}
-_OURS = ("self", "learning_rate", "parameters", "grad_clip", "name")
+L2: Mapping[str, Any] = {"type": "L2", "factor": 1e-4}
+_OURS = ("self", "learning_rate", "parameters", "grad_clip", "name", "apply_decay_param_fun")
 
 
 @register
@@ -30,8 +31,10 @@ class OptimizerBuilder:
         clip_grad_by_norm: largest global L2 norm of all gradients.
         clip_grad_by_value: largest absolute value of a gradient's element; the norm wins when both are given.
         optimizer: ``type`` (Momentum, SGD, Adam, AdamW) and the arguments of Paddle's optimizer of that name.
-        regularizer: ``type`` (L2, L1) and ``factor``; null or false for none. AdamW has a ``weight_decay`` of its
-            own in ``optimizer`` instead.
+        regularizer: ``type`` (L2, L1) and ``factor``; null or false for none. Not for AdamW, which has a
+            ``weight_decay`` of its own in ``optimizer`` instead.
+
+    Defaults are PaddleDetection's: Momentum 0.9 and L2 with 0.0001.
 
     What a layer's ``ParamAttr`` says wins: its learning rate multiplies the schedule's, its regularizer replaces
     this one (normalisation layers without decay), for AdamW too.
@@ -43,7 +46,7 @@ class OptimizerBuilder:
         clip_grad_by_norm: float | None = None,
         clip_grad_by_value: float | None = None,
         optimizer: Mapping[str, Any] | None = None,
-        regularizer: Mapping[str, Any] | bool | None = None,
+        regularizer: Mapping[str, Any] | bool | None = L2,
     ) -> None:
         self.settings = dict({"type": "Momentum", "momentum": 0.9} if optimizer is None else optimizer)
         self.kind = self.settings.pop("type", "Momentum")
@@ -51,6 +54,8 @@ class OptimizerBuilder:
         self.clip_grad_by_value = clip_grad_by_value
         self.regularizer = regularizer
         _check_optimizer(self.kind, self.settings)
+        if regularizer:
+            _check_regularizer(regularizer)
 
     def build(self, parameters: Sequence[Tensor]) -> paddle.optimizer.Optimizer:
         """An optimizer of ``parameters``; its learning rate is set anew before every step."""
@@ -70,16 +75,9 @@ class OptimizerBuilder:
         return None
 
     def _decay(self) -> Any:
-        if not self.regularizer:
+        if not isinstance(self.regularizer, Mapping):
             return None
-        if not isinstance(self.regularizer, Mapping) or set(self.regularizer) != {"type", "factor"}:
-            raise ConfigError(
-                f"OptimizerBuilder.regularizer: expected {{type: L2, factor: 0.0001}}, not {self.regularizer}"
-            )
-        kind = self.regularizer["type"]
-        if kind not in REGULARIZERS:
-            raise ConfigError(f"OptimizerBuilder.regularizer.type: expected {' or '.join(REGULARIZERS)}, not {kind}")
-        return REGULARIZERS[kind](float(self.regularizer["factor"]))
+        return REGULARIZERS[self.regularizer["type"]](float(self.regularizer["factor"]))
 
 
 def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
@@ -91,12 +89,25 @@ def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
     known = [name for name in inspect.signature(OPTIMIZERS[kind].__init__).parameters if name not in _OURS]
     if kind != "AdamW":
         known.remove("weight_decay")
-    for key in settings:
+    for key, value in settings.items():
         if key not in known:
             raise ConfigError(
                 f"OptimizerBuilder.optimizer: {kind} has no setting '{key}'{nearest(key, known)}; "
                 f"known: {', '.join(known)}"
             )
+        if not isinstance(value, int | float):
+            raise ConfigError(f"OptimizerBuilder.optimizer.{key}: expected a number or true or false, not {value!r}")
+
+
+def _check_regularizer(regularizer: Any) -> None:
+    if not isinstance(regularizer, Mapping) or set(regularizer) != {"type", "factor"}:
+        raise ConfigError(f"OptimizerBuilder.regularizer: expected {{type: L2, factor: 0.0001}}, not {regularizer}")
+    if regularizer["type"] not in REGULARIZERS:
+        raise ConfigError(
+            f"OptimizerBuilder.regularizer.type: expected {' or '.join(REGULARIZERS)}, not {regularizer['type']}"
+        )
+    if not isinstance(regularizer["factor"], int | float):
+        raise ConfigError(f"OptimizerBuilder.regularizer.factor: expected a number, not {regularizer['factor']!r}")
 
 
 def _is_undecayed(parameter: Tensor) -> bool:

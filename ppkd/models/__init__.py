@@ -12,5 +12,10 @@ if TYPE_CHECKING:
 def build_detector(cfg: Config) -> Detector:
     """The detector that ``cfg["architecture"]`` names, with random weights; raises ``ConfigError``."""
     from ppkd.config import build
+    from ppkd.models.detectors.detector import Detector
+    from ppkd.utils.errors import ConfigError
 
-    return build(cfg, cfg["architecture"])
+    model = build(cfg, cfg["architecture"])
+    if not isinstance(model, Detector):
+        raise ConfigError(f"{cfg.where('architecture')}: {cfg['architecture']} is a component, but not a detector")
+    return model

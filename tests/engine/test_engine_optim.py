@@ -6,7 +6,8 @@ import pytest
 from engine_toy import Student
 from paddle import nn
 
-from ppkd.engine.optim import OptimizerBuilder
+from ppkd.config import load_config
+from ppkd.engine.optim import OptimizerBuilder, build_optimizer
 from ppkd.engine.optimizer_state import export_state, import_state
 from ppkd.utils.errors import ConfigError, WeightsError
 
@@ -26,7 +27,15 @@ def step(layer, optimizer, rate, times=1, gradient=2.0):
     return layer.weight.numpy().item()
 
 
-def test_default_is_momentum_with_l2_by_hand():
+def test_default_is_paddledetections_momentum_and_l2_by_hand():
+    layer = one_weight(1000.0)
+    # g = 2 + 1e-4 * 1000; v = g; w = 1000 - 2.1; then g = 2 + 0.09979, v = 0.9 * 2.1 + 2.09979
+    optimizer = OptimizerBuilder().build(layer.parameters())
+    assert step(layer, optimizer, 1.0) == pytest.approx(997.9)
+    assert step(layer, optimizer, 1.0) == pytest.approx(997.9 - (0.9 * 2.1 + 2.09979))
+
+
+def test_momentum_with_l2_by_hand():
     layer = one_weight()
     optimizer = OptimizerBuilder(regularizer={"type": "L2", "factor": 0.5}).build(layer.parameters())
     # g = 2 + 0.5 * 1; v = g; w = 1 - 0.1 * 2.5; then g = 2 + 0.375, v = 0.9 * 2.5 + 2.375
@@ -56,8 +65,8 @@ def test_adamw_spares_layers_without_decay(decayed, expected):
 
 def test_clipping_by_norm_and_by_value():
     for builder, change in (
-        (OptimizerBuilder(optimizer={"type": "SGD"}, clip_grad_by_norm=0.5), 0.5),
-        (OptimizerBuilder(optimizer={"type": "SGD"}, clip_grad_by_value=0.25), 0.25),
+        (OptimizerBuilder(optimizer={"type": "SGD"}, regularizer=None, clip_grad_by_norm=0.5), 0.5),
+        (OptimizerBuilder(optimizer={"type": "SGD"}, regularizer=None, clip_grad_by_value=0.25), 0.25),
     ):
         layer = one_weight()
         assert step(layer, builder.build(layer.parameters()), 1.0) == pytest.approx(1.0 - change)
@@ -68,8 +77,21 @@ def test_unknown_names_are_refused_with_the_nearest():
         OptimizerBuilder(optimizer={"type": "Momentun"})
     with pytest.raises(ConfigError, match="did you mean 'momentum'"):
         OptimizerBuilder(optimizer={"type": "Momentum", "momentun": 0.9})
-    with pytest.raises(ConfigError, match="L1 or L2"):
-        OptimizerBuilder(regularizer={"type": "L3", "factor": 1.0}).build(one_weight().parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"regularizer": {"type": "L3", "factor": 1.0}}, "L1 or L2"),
+        ({"regularizer": {"type": "L2"}}, "factor: 0.0001"),
+        ({"regularizer": {"type": "L2", "factor": "big"}}, "factor: expected a number, not 'big'"),
+        ({"optimizer": {"type": "AdamW"}, "regularizer": {"type": "L2", "faktor": 1.0}}, "factor: 0.0001"),
+        ({"optimizer": {"type": "Momentum", "momentum": "high"}}, "momentum: expected a number .*, not 'high'"),
+    ],
+)
+def test_wrong_values_are_refused_at_once(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        OptimizerBuilder(**settings)
 
 
 def train(model, optimizer, steps, seed):
@@ -112,3 +134,11 @@ def test_state_of_another_model_or_optimizer_is_refused():
         import_state(optimizer, parameters, {"conv.bias": {"moment1": np.zeros(4)}})
     with pytest.raises(WeightsError, match=r"\(5,\)"):
         import_state(optimizer, parameters, {"conv.bias": {"velocity": np.zeros(5)}})
+
+
+def test_a_wrong_setting_names_the_place_of_its_block(tmp_path):
+    file = tmp_path / "c.yml"
+    file.write_text("architecture: YOLOv3\nepoch: 1\nOptimizerBuilder:\n  optimizer: {type: Adamw}\n")
+    with pytest.raises(ConfigError, match=r"c\.yml:\d: OptimizerBuilder.*'Adamw'; did you mean 'AdamW'") as error:
+        build_optimizer(load_config(file), [])
+    assert any(f"c.yml:{line}:" in str(error.value) for line in (3, 4))

@@ -117,6 +117,10 @@ def test_sides_must_fit_the_strides(tiny, batches):
         ("MobileNet.feature_maps=[2, 6, 13]", "strides double"),
         ("MobileNet.with_extra_blocks=true", "with_extra_blocks"),
         ("YOLOv3FPN.data_format=NHWC", "data_format"),
+        ("MobileNet.scale=0.01", r"MobileNetV1\.scale is 0\.01"),
+        ("YOLOv3.yolo_head=YOLOv3FPN", "^-o: YOLOv3.yolo_head is YOLOv3FPN, expected YOLOv3Head"),
+        ("YOLOv3Head.loss=MultiClassNMS", "^-o: YOLOv3Head.loss is MultiClassNMS, expected YOLOv3Loss"),
+        ("architecture=MobileNet", "^-o: MobileNet is a component, but not a detector"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(published, override, words):

@@ -107,6 +107,8 @@ class MobileNetV1(nn.Layer):
             raise ConfigError(
                 f"MobileNetV1.feature_maps is {list(feature_maps)}: choose block numbers 1..{len(BLOCKS)}."
             )
+        if int(32 * scale) < 1:
+            raise ConfigError(f"MobileNetV1.scale is {scale}: the first of its layers, 32 wide, has no channel left.")
         conv = partial(ConvBNReLU, lr=conv_learning_rate, conv_decay=conv_decay, norm_decay=norm_decay)
         self.feature_maps = tuple(feature_maps)
         self.conv1 = conv(3, int(32 * scale), 3, stride=2)
