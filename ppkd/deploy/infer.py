@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.config import Config, runtime
+from ppkd.config import Config, check, runtime
 from ppkd.deploy.engine import EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
 from ppkd.deploy.labels import class_labels
@@ -39,6 +39,7 @@ def infer(
     ``save_results`` writes all detections to ``output_dir/bbox.json``; ``vdl_log_dir`` logs the pictures for VisualDL.
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done.
     """
+    check(cfg)
     choose_device(runtime(cfg).use_gpu)
     labels = class_labels(cfg)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ppkd.config import named
+from ppkd.config import named, runtime
 from ppkd.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class InferConfig:
         arch, size = _family(cfg["architecture"])
         return cls(
             arch=arch,
-            metric=cfg["metric"],
+            metric=runtime(cfg).metric,
             preprocess=preprocess_steps(cfg),
             label_list=tuple(class_names),
             category_ids=tuple(category_ids),

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
-from ppkd.config import Config, build, load_config
+from pydantic import PositiveInt
+
+from ppkd.config import Config, build, check, load_config
+from ppkd.config.convert import convert
+from ppkd.config.factory import plan
 from ppkd.config.registry import lookup
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import DistillModel
@@ -22,7 +27,13 @@ KEYS = {
     "teacher": ("config", "weights"),
     "student": ("inherit",),
 }
-PARTS = ("backbone", "neck", "head")
+PARTS = Literal["backbone", "neck", "head"]
+TYPES: dict[str, Any] = {
+    "teacher.config": str,
+    "teacher.weights": str,
+    "student.inherit": list[PARTS],
+    "unlabelled_batch_size": PositiveInt,
+}
 
 logger = get_logger(__name__)
 
@@ -44,14 +55,39 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
         logger.info("Pretrained weights: %s", load_pretrain(student, pretrain))
     teacher = _build_teacher(slim)
     losses = build_losses(slim, student.spec(), teacher.spec())
-    for part in slim.at("student.inherit", ()):
+    for part in slim.at("student.inherit", None) or ():
         _inherit(student, teacher, part, slim)
     consumed = {entry for loss in losses.values() for entry in loss.consumes}
     return DistillModel(student, FrozenTeacher(teacher, consumed), losses)
 
 
 def check_slim(slim: Config) -> None:
-    """Raise :class:`ConfigError` unless ``slim`` has the keys of a distillation file and no others."""
+    """Check every key of a distillation file and its teacher's file; nothing is built.
+
+    Raises :class:`ConfigError` with file, line, key and the nearest valid name.
+    """
+    _check_keys(slim)
+    if slim.at("slim", None) != "Distill":
+        raise ConfigError(f"{slim.where('slim')}: a distillation file says `slim: Distill`")
+    for key, example in (("teacher.config", "a detector's yaml"), ("teacher.weights", "a path or URL")):
+        if slim.at(key, None) is None:
+            raise ConfigError(f"{slim.where()}: {key} is missing: give {example}, here or with -o slim.{key}=...")
+    for key, annotation in TYPES.items():
+        if slim.at(key, None) is not None:
+            convert(slim.at(key), annotation, key, slim.mark(key))
+    if slim.get("unlabelled_batch_size") is not None and slim.get("UnlabelledDataset") is None:
+        raise ConfigError(f"{slim.where('unlabelled_batch_size')}: unlabelled_batch_size needs an UnlabelledDataset")
+    losses = slim.at("losses", None)
+    if not isinstance(losses, Mapping) or not losses:
+        raise ConfigError(
+            f"{slim.where()}: losses is missing: give at least one, e.g. losses: {{l2: {{type: OutputL2}}}}"
+        )
+    for name in losses:
+        plan(slim, _loss_spec(slim, name), given={"student": None, "teacher": None})
+    check(_teacher_config(slim))
+
+
+def _check_keys(slim: Config) -> None:
     for section, known in KEYS.items():
         block = slim.at(section, {}) if section else slim
         if not isinstance(block, Mapping):
@@ -63,16 +99,6 @@ def check_slim(slim: Config) -> None:
                     f"{slim.where(path)}: {path} is not a key of a slim file{nearest(key, known)}; "
                     f"known here: {', '.join(known)}"
                 )
-    if slim.at("slim", None) != "Distill":
-        raise ConfigError(f"{slim.where()}: a distillation file says `slim: Distill`")
-    for key, example in (("teacher.config", "a detector's yaml"), ("teacher.weights", "a path or URL")):
-        if slim.at(key, None) is None:
-            raise ConfigError(f"{slim.where()}: {key} is missing: give {example}, here or with -o slim.{key}=...")
-    losses = slim.at("losses", None)
-    if not isinstance(losses, Mapping) or not losses:
-        raise ConfigError(
-            f"{slim.where()}: losses is missing: give at least one, e.g. losses: {{l2: {{type: OutputL2}}}}"
-        )
 
 
 def build_losses(slim: Config, student: DetectorSpec, teacher: DetectorSpec) -> dict[str, DistillLoss]:
@@ -92,33 +118,36 @@ def resolve(path: str, slim: Config) -> str:
     )
 
 
+def _teacher_config(slim: Config) -> Config:
+    return load_config(resolve(slim["teacher"]["config"], slim))
+
+
 def _build_teacher(slim: Config) -> Detector:
-    teacher = build_detector(load_config(resolve(slim["teacher"]["config"], slim)))
+    teacher = build_detector(_teacher_config(slim))
     report = load_weights(teacher, slim["teacher"]["weights"], strict=True)
     logger.info("Teacher: %s", report)
     return teacher
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
+    try:
+        return build(slim, _loss_spec(slim, name), student=student, teacher=teacher)
+    except SpecError as error:
+        raise SpecError(f"{slim.where(f'losses.{name}')}: losses.{name}: {error}") from error
+
+
+def _loss_spec(slim: Config, name: str) -> Config:
+    """The settings of a loss with its ``type`` under ``name``, as :func:`ppkd.config.build` wants it."""
     where = f"{slim.where(f'losses.{name}')}: losses.{name}"
     settings = slim["losses"][name]
-    if not isinstance(settings, Config) or "type" not in settings:
+    if not isinstance(settings, Config) or not isinstance(settings.get("type"), str):
         raise ConfigError(f"{where} needs a type, e.g. {{type: OutputL2, weight: 100}}")
     if not issubclass(lookup(settings["type"], settings.mark("type")).cls, DistillLoss):
         raise ConfigError(f"{where}.type: {settings['type']} is not a distillation loss")
-    try:
-        spec = settings.without("type").with_item("name", settings["type"], settings.mark("type"))
-        return build(slim, spec, student=student, teacher=teacher)
-    except SpecError as error:
-        raise SpecError(f"{where}: {error}") from error
+    return settings.without("type").with_item("name", settings["type"], settings.mark("type"))
 
 
 def _inherit(student: Detector, teacher: Detector, part: str, slim: Config) -> None:
-    if part not in PARTS:
-        where = slim.where("student.inherit")
-        raise ConfigError(
-            f"{where}: a detector has no part '{part}'{nearest(part, PARTS)}; choose from {', '.join(PARTS)}"
-        )
     ours, theirs = student.part(part).state_dict(), teacher.part(part).state_dict()
     shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (ours, theirs)]
     if shapes[0] != shapes[1]:

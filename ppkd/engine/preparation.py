@@ -8,7 +8,7 @@ from typing import Any
 
 from paddle import nn
 
-from ppkd.config import Config, Runtime
+from ppkd.config import Config, Runtime, check
 from ppkd.data import build_dataset
 from ppkd.models import build_detector
 from ppkd.models.weights import load_pretrain
@@ -19,6 +19,15 @@ from ppkd.utils.logger import get_logger
 FLOPS_SHAPE = (3, 640, 640)
 
 logger = get_logger(__name__)
+
+
+def check_all(cfg: Config, slim: Config | None) -> None:
+    """Check the configurations of a run before anything heavy starts; raises :class:`ConfigError`."""
+    check(cfg)
+    if slim is not None:
+        from ppkd.distill.build import check_slim
+
+        check_slim(slim)
 
 
 def open_dataset(cfg: Config, key: str, num_classes: int) -> Any:
@@ -57,7 +66,7 @@ def log_size(cfg: Config, options: Runtime, detector: Any) -> None:
     if options.print_params:
         logger.info("Model Params : %.6f M", count_parameters(detector) / 1e6)
     if options.print_flops:
-        shape = tuple(cfg.at("TestReader.inputs_def.image_shape", None) or FLOPS_SHAPE)
+        shape = tuple(cfg.at("TestReader.inputs_def.image_shape", None) or FLOPS_SHAPE)[-3:]
         if -1 in shape:
             shape = FLOPS_SHAPE
         gflops = complexity(detector, shape[1], shape[2]).gflops

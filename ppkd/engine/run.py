@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ppkd.config import Config, Runtime, check, load_config, runtime, split_overrides
+from ppkd.config import Config, Runtime, load_config, runtime, split_overrides
 from ppkd.config.value import freeze
 from ppkd.data import build_dataset, build_loader
 from ppkd.engine import environment, precision, preparation
@@ -119,7 +119,7 @@ def run_folder(cfg: Config) -> Path:
 
 def build_trainer(cfg: Config, slim: Config | None, options: TrainOptions) -> Trainer:
     """Everything that ``cfg``, ``slim`` and ``options`` say, ready to train; configurations are checked first."""
-    check(cfg)
+    preparation.check_all(cfg, slim)
     settings = runtime(cfg)
     if settings.epoch < 1:
         raise ConfigError(f"{cfg.where()}: epoch is missing; say how long to train, e.g. with -o epoch=12")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ppkd.config import Config, check, runtime
+from ppkd.config import Config, runtime
 from ppkd.models import build_detector
 from ppkd.models.weights import load_weights
 from ppkd.utils.errors import ConfigError
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 def trained_detector(cfg: Config) -> Detector:
     """The detector of ``cfg`` with its ``weights``, in evaluation mode.
 
-    With distillation that is the plain student: every saved file is one. Raises :class:`ConfigError` if the
-    configuration names no weights, and :class:`WeightsError` if they do not fit.
+    ``cfg`` is taken as checked. With distillation that is the plain student: every saved file is one. Raises
+    :class:`ConfigError` if the configuration names no weights, and :class:`WeightsError` if they do not fit.
     """
-    check(cfg)
     weights = runtime(cfg).weights
     if not weights:
         raise ConfigError(f"{cfg.path}: which weights? Name a file or URL with -o weights=...")

@@ -50,12 +50,11 @@ def test_fixed_size_is_the_target_size(root: Path) -> None:
     assert image_shape(cfg) == (None, 3, 320, 416)
 
 
-def test_batch_padding_becomes_pad_stride(tmp_path: Path) -> None:
+def test_batch_padding_becomes_pad_stride_and_a_silent_file_has_the_usual_metric(tmp_path: Path) -> None:
     path = tmp_path / "retina.yml"
     path.write_text(
         """
 architecture: RetinaNet
-metric: COCO
 TestReader:
   sample_transforms:
     - Decode: {}
@@ -67,6 +66,7 @@ TestReader:
 """
     )
     made = InferConfig.of(load_config(str(path)), ["a"], [1])
+    assert made.metric == "COCO"
     assert list(made.preprocess) == [
         {"type": "Resize", "interp": 1, "keep_ratio": True, "target_size": [800, 1333]},
         {"type": "NormalizeImage", **NORMALIZE},

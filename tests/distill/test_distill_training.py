@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -83,9 +85,25 @@ def test_inherited_parts_start_as_the_teachers(run, tmp_path):
         ("slim.teacher.config=nowhere.yml", ConfigError, "no file nowhere.yml"),
         ("slim.teacher.wieghts=x", ConfigError, "teacher.wieghts.*did you mean 'weights'"),
         ("slim.teacher.weights=nowhere", WeightsError, "nowhere"),
-        ("slim.student.inherit=[tail]", ConfigError, "tail.*backbone, neck, head"),
+        ("slim.student.inherit=[tail]", ConfigError, r"student.inherit\[0\] is \"tail\", expected 'backbone'"),
+        ("slim.student.inherit=neck", ConfigError, 'student.inherit is "neck", expected a valid array'),
+        ("slim.teacher.config=3", ConfigError, "teacher.config is 3, expected a valid string"),
+        ("slim.teacher.weights=3", ConfigError, "teacher.weights is 3, expected a valid string"),
+        ("slim.unlabelled_batch_size=2", ConfigError, "unlabelled_batch_size needs an UnlabelledDataset"),
+        ("slim.unlabelled_batch_size=x", ConfigError, 'unlabelled_batch_size is "x", expected a valid integer'),
+        ("slim.losses.fine_grained.schedule={warmup_epoch: 1}", ConfigError, "schedule.warmup_epoch is not a setting"),
+        ("slim.slim=QAT", ConfigError, "^-o: a distillation file says"),
     ],
 )
 def test_mistakes_in_the_slim_file_are_named(run, override, error, message):
     with pytest.raises(error, match=message):
         run(override)
+
+
+@pytest.mark.parametrize("mistake", ["losses.fine_grained.wieght=3", "teacher.config=teacher.yml"])
+def test_the_slim_file_is_checked_before_anything_is_opened(tmp_path, root, mistake, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("teacher.yml").write_text(f"_BASE_: [{root / CONFIG}]\nnum_clases: 3\n")
+    overrides = [f"slim.teacher.config={root / CONFIG}", "slim.teacher.weights=nowhere", f"slim.{mistake}"]
+    with pytest.raises(ConfigError, match=r"did you mean 'weight'|did you mean 'num_classes'"):
+        distill(root / CONFIG, root / SLIM, overrides=["TrainDataset.dataset_dir=nowhere", *overrides])

@@ -17,11 +17,14 @@ import paddle
 import pytest
 from test_engine_resume import assert_same, everything
 
-from ppkd.config import load_config
+from ppkd.config import load_config, runtime
 from ppkd.data.shapes import draw_shapes
 from ppkd.engine import distill, evaluate_config, train
+from ppkd.engine.preparation import log_size
 from ppkd.engine.run import TrainOptions, build_trainer
-from ppkd.utils.errors import ConfigError, DataError, PPKDError
+from ppkd.models import build_detector
+from ppkd.utils.errors import ConfigError, DataError, PPKDError, WeightsError
+from ppkd.utils.logger import setup_logger
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 SLIM = "slim/distill/yolov3_l2.yml"
@@ -225,6 +228,21 @@ def test_evaluation_is_the_same_with_and_without_the_slim_file(settings, teacher
     distilled = finish(tool("eval.py", *flags, "--slim_config", SLIM, "-o", *settings, f"weights={student}.pdparams"))
     figures = [re.findall(r"\) @\[.*= -?\d\.\d+", output) for output in (plain, distilled)]
     assert figures[0] == figures[1] and len(figures[0]) == 12
+
+
+@pytest.mark.parametrize("shape", ["[3, 64, 96]", "[1, 3, 64, 96]"])
+def test_flops_are_those_of_the_exported_input(settings, shape, capsys):
+    cfg = load_config(CONFIG, [*settings, "print_flops=true", f"TestReader.inputs_def.image_shape={shape}"])
+    setup_logger()
+    log_size(cfg, runtime(cfg), build_detector(cfg))
+    assert "(image shape is [3, 64, 96])" in capsys.readouterr().out
+
+
+def test_what_has_no_effect_is_noted_once(settings, tmp_path, capsys):
+    setup_logger()
+    with pytest.raises(WeightsError):
+        evaluate_config(load_config(CONFIG, [*settings, "use_xpu=false"]), "nowhere", output_dir=tmp_path)
+    assert capsys.readouterr().out.count("without effect here: use_xpu") == 1
 
 
 def test_missing_result_file_is_named(settings, tmp_path):
