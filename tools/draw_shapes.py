@@ -31,7 +31,7 @@ def main() -> None:
             size=args.size,
             seed=args.seed,
         )
-    except PPKDError as error:
+    except (PPKDError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{args.train} training, {args.val} validation and {args.unlabelled} unlabelled images in {args.output}")
 

@@ -24,7 +24,7 @@ def main() -> None:
 
     try:
         print(split_voc(args.folder, share=parse_ratio(args.ratio), seed=args.seed, force=args.force))
-    except PPKDError as error:
+    except (PPKDError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

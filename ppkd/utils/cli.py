@@ -67,7 +67,8 @@ def run(
 ) -> int:
     """Parse ``argv``, prepare the process, run ``main`` and return the exit code.
 
-    A :class:`PPKDError` is printed as ``error: ...`` on standard error and gives 1; an interrupt gives 128 + signal.
+    A :class:`PPKDError`, and a file or folder that the system refuses, is printed as ``error: ...`` on standard error
+    and gives 1; an interrupt gives 128 + signal.
     """
     args = made.parse_args(argv)
     setup_logger()
@@ -75,7 +76,7 @@ def run(
     runtime.import_paddle()
     try:
         main(args)
-    except PPKDError as error:
+    except (PPKDError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:

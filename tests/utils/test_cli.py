@@ -102,6 +102,17 @@ def test_a_users_mistake_is_one_line_without_a_traceback(capsys):
     assert output.err == "error: step 3: loss is nan\n"
 
 
+def test_a_folder_that_the_system_refuses_is_one_line_too(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+
+    def main(args):
+        setup_logger(tmp_path / "file" / "run")
+
+    code, output = run(main, capsys)
+    assert code == 1
+    assert re.fullmatch(r"error: .*Not a directory.*file.*\n", output.err)
+
+
 def test_exit_codes_of_success_and_interrupts(capsys):
     from ppkd.engine.signals import Interrupted
 
