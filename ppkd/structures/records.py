@@ -52,6 +52,13 @@ class BoxDeltaRecord(DenseRecord):
 
 
 @dataclass(frozen=True)
+class DistributionRecord(DenseRecord):
+    """Adds logits of the distances to the sides l, t, r, b, float32 [N, 1, 4 * (reg_max + 1), H, W], bins fastest."""
+
+    box_dist: list[Tensor]
+
+
+@dataclass(frozen=True)
 class YOLORecord(DenseRecord):
     """Adds YOLOv3's raw objectness [N, A, 1, H, W] and box numbers x, y, w, h [N, A, 4, H, W] per level."""
 
