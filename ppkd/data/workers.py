@@ -19,13 +19,18 @@ def start_workers(pipeline: Pipeline, plans: Sequence[BatchPlan], **settings: An
 
     Paddle answers the death of a process by an exception from a signal handler, in the middle of whatever the main
     process is doing. That handler is taken out: Paddle's queue finds a dead process as well, within five seconds, when
-    its batch is asked for.
+    its batch is asked for. Signals wait until the processes have started, so that none ends before it is prepared.
     """
     from paddle.io import DataLoader
 
     former = signal.getsignal(signal.SIGCHLD)
     batches = [[plan] for plan in plans]
-    workers = iter(DataLoader(pipeline, batch_sampler=batches, collate_fn=_only, worker_init_fn=_prepare, **settings))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        loader = DataLoader(pipeline, batch_sampler=batches, collate_fn=_only, worker_init_fn=_prepare, **settings)
+        workers = iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, former)
     return workers
@@ -36,14 +41,13 @@ def _only(items: list[Parts]) -> Parts:
 
 
 def _prepare(worker_id: int) -> None:
-    """One thread per worker, which ends when its parent says so.
+    """One thread per worker, which ends when its parent says so; SIGTERM is blocked since :func:`start_workers`.
 
     Ctrl-C and a SIGTERM to the whole group reach the workers too, but the main process may still want to finish a step
     and write a checkpoint.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_heed_parent, args=(os.getppid(),), daemon=True).start()
 
 

@@ -19,7 +19,7 @@ import pytest
 from reader_cases import make_config, write_coco, write_picture
 
 from ppkd.config import Config, load_config
-from ppkd.data import build_dataset, build_loader, sampling
+from ppkd.data import build_dataset, build_loader, sampling, workers
 from ppkd.data import loader as loader_module
 from ppkd.data.loader import Loader
 from ppkd.data.sampling import Sampler
@@ -273,7 +273,7 @@ def test_a_killed_worker_ends_the_epoch_with_an_error(cfg: Config) -> None:
 
 
 READ_ON = """
-import os, signal, sys, time
+import os, signal, subprocess, sys, time
 import paddle
 sys.path.insert(0, {tests!r})
 from reader_cases import load_config
@@ -289,7 +289,7 @@ for epoch in range(3):
     for batch in loader:
         read += 1
         if read == 2:
-            os.killpg(0, signal.SIGTERM)
+            subprocess.run(["kill", "-TERM", "--", f"-{{os.getpgrp()}}"], start_new_session=True, check=True)
             time.sleep(0.3)
 print("told", len(told), "read", read)
 """
@@ -304,6 +304,22 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_main_process(cfg:
     )
     assert done.returncode == 0, done.stderr
     assert "told 1 read 12" in done.stdout
+
+
+def test_no_signal_reaches_a_worker_before_it_is_prepared(
+    cfg: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = workers._prepare
+
+    def observed(number: int) -> None:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        (tmp_path / f"worker{number}").write_text(str({signal.SIGINT, signal.SIGTERM} <= blocked))
+        prepare(number)
+
+    monkeypatch.setattr(workers, "_prepare", observed)
+    list(loader(cfg, worker_num=2))
+    assert [(tmp_path / f"worker{number}").read_text() for number in range(2)] == ["True", "True"]
+    assert not {signal.SIGINT, signal.SIGTERM} & signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.slow
