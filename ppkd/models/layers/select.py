@@ -12,7 +12,7 @@ def best_rows(scores: Tensor, limit: int) -> Tensor:
     if isinstance(count, int) and count >= 0:
         return paddle.topk(scores, min(count, limit), axis=1)[1]
     known_at_run_time = paddle.shape(scores)[1]
-    return paddle.topk(scores, paddle.minimum(known_at_run_time, paddle.full_like(known_at_run_time, limit)), axis=1)[1]
+    return paddle.topk(scores, paddle.minimum(known_at_run_time, paddle.full([], limit, "int64")), axis=1)[1]
 
 
 def take_rows(rows: Tensor, index: Tensor) -> Tensor:
