@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
@@ -44,7 +45,7 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 
-INPUTS = ("image_shape", "num_max_boxes")
+INPUTS = {"image_shape": list[int | None], "num_max_boxes": int}
 
 _log = logging.getLogger("ppkd.config")
 
@@ -112,8 +113,10 @@ def _check_reader(cfg: Config, reader: str) -> set[str]:
         raise LocatedError(cfg.mark(reader), f"{reader} must be a mapping, not {block!r}")
     inputs = block.get("inputs_def")
     if inputs is not None:
-        convert(inputs, dict[str, int | list[int]], f"{reader}.inputs_def", block.mark("inputs_def"))
+        convert(inputs, dict[str, Any], f"{reader}.inputs_def", block.mark("inputs_def"))
         _refuse_unknown(inputs, f"{reader}.inputs_def", INPUTS)
+        for key in inputs:
+            convert(inputs[key], INPUTS[key], f"{reader}.inputs_def.{key}", inputs.mark(key))
     used = _check(cfg, reader, cfg.mark(reader))
     for key in TRANSFORMS:
         entries = block.get(key) or ()

@@ -64,12 +64,14 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     Inputs are ``image`` float32 [N, 3, H, W], ``im_shape`` and ``scale_factor`` float32 [N, 2]; sizes are dynamic
     unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
     student. The files are complete before the first one is put in place: a failed export leaves an older one alone.
-    ``model`` keeps its weights and the mode of every layer.
+    ``model`` keeps its weights and the mode of every layer. Raises :class:`DataError` for a fixed size that the
+    detector's strides do not divide.
     """
     options = runtime(cfg).export
     labels = class_labels(cfg)
     description = InferConfig.of(cfg, labels.names, labels.category_ids)
     detector = model.deployable()
+    _refuse_sides(detector, cfg)
     target = Path(output_dir) / cfg.name
     target.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
@@ -84,6 +86,14 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def _refuse_sides(detector: Detector, cfg: Config) -> None:
+    """Let the detector itself refuse a fixed size: while it is traced, its error would be buried in Paddle's."""
+    *_, height, width = image_shape(cfg)
+    if height and width:
+        with evaluation_mode(detector), paddle.no_grad():
+            detector.features({"image": paddle.zeros([1, 3, height, width])})
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ppkd.distill.loss import Context, DistillLoss
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models.detectors.detector import Detector
 from ppkd.structures import Batch, Record
+from ppkd.utils.errors import ConfigError
 
 
 class DistillModel(nn.Layer):
@@ -34,12 +35,18 @@ class DistillModel(nn.Layer):
         self._epoch = 0.0
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The student's task losses, every weighted distillation loss, and their sum under ``loss``."""
+        """The student's task losses, every weighted distillation loss, and their sum under ``loss``.
+
+        Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
+        """
         known = labelled_part(batch)
         student = self.student.extract(batch)
         targets, terms = self._task(student, known)
         teacher = self.teacher(batch, like=student)
-        terms.update(self._distill(student, teacher, Context(batch, targets), known))
+        distilled = self._distill(student, teacher, Context(batch, targets), known)
+        for name in distilled.keys() & {*terms, "loss"}:
+            raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
+        terms.update(distilled)
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
     def deployable(self) -> Detector:

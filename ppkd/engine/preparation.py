@@ -67,7 +67,7 @@ def log_size(cfg: Config, options: Runtime, detector: Any) -> None:
         logger.info("Model Params : %.6f M", count_parameters(detector) / 1e6)
     if options.print_flops:
         shape = tuple(cfg.at("TestReader.inputs_def.image_shape", None) or FLOPS_SHAPE)[-3:]
-        if -1 in shape:
+        if -1 in shape or None in shape:
             shape = FLOPS_SHAPE
         gflops = complexity(detector, shape[1], shape[2]).gflops
         logger.info("Model FLOPs : %.6fG. (image shape is %s)", gflops, list(shape))

@@ -69,6 +69,7 @@ EvalReader: {collate_batch: false, batch_size: 1}
         ("EvalReader.sample_transforms.1.Resize.target_siz=[1]", r"Resize\.target_siz is not .*'target_size'"),
         ("TestReader.inputs_def.image_shap=[3]", r"image_shap is not .*'image_shape'"),
         ("TestReader.inputs_def=3", r"TestReader\.inputs_def is 3"),
+        ("TestReader.inputs_def.image_shape=160", r"inputs_def\.image_shape is 160, expected a valid array"),
         ("TrainDataset.anno_pat=x", r"COCODataSet\.anno_pat is not .*'anno_path'"),
         ("EvalDataset.name=CocoDataSet", r"no component 'CocoDataSet'; did you mean 'COCODataSet'\?"),
     ],

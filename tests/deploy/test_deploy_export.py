@@ -15,7 +15,7 @@ from ppkd.deploy.engine import EagerEngine, InferenceEngine
 from ppkd.deploy.export import export_model
 from ppkd.deploy.fuse import fused
 from ppkd.models import build_detector
-from ppkd.utils.errors import ConfigError
+from ppkd.utils.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,15 @@ def test_nms_cannot_be_left_out_of_a_detector_that_has_none(
 
     with pytest.raises(ConfigError, match="Bare has no separate NMS"):
         export_model(Bare(), config("export.nms=false"), tmp_path)
+
+
+def test_a_size_that_the_strides_do_not_divide_is_one_line(
+    detector: nn.Layer, config: Callable, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"^the network's input is 100 x 96 pixels") as error:
+        export_model(detector, config("TestReader.inputs_def.image_shape=[3, 100, 96]"), tmp_path)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_fused_batch_norms(detector: nn.Layer, config: Callable, tmp_path: Path) -> None:

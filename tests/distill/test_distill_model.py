@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 from toy import ToyDetector, toy_batch
 
 from ppkd.distill import Context, DistillLoss, DistillModel, FrozenTeacher, WeightSchedule
 from ppkd.distill.losses import OutputL2, YOLOv3FineGrained
 from ppkd.structures import Record
-from ppkd.utils.errors import SpecError
+from ppkd.utils.errors import ConfigError, SpecError
 
 
 class Adapted(DistillLoss):
@@ -102,6 +103,14 @@ def test_every_loss_appears_weighted_under_its_key():
         expected += ((ours - theirs) ** 2).mean()
     assert terms["kd"].item() == pytest.approx(2.0 * expected, rel=1e-6)
     assert terms["loss"].item() == pytest.approx(terms["kd"].item() + terms["loss_count"].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["loss", "loss_count"])
+def test_a_loss_cannot_take_the_place_of_the_students(name):
+    model = distiller()
+    model.losses = nn.LayerDict({name: model.losses["kd"]})
+    with pytest.raises(ConfigError, match=f"losses.{name}: the student has a loss term of that name"):
+        model(toy_batch())
 
 
 def test_equal_models_have_no_l2_loss():
