@@ -13,7 +13,7 @@ from ppkd.distill.losses import (
     MGDFeatureLoss,
     PKDFeatureLoss,
 )
-from ppkd.distill.losses.fgd import box_masks
+from ppkd.distill.losses.box_masks import box_masks
 
 FGD_NAMES = {"channel_add_conv_s": "stu_conv_block", "channel_add_conv_t": "tea_conv_block"}
 

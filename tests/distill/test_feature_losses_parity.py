@@ -7,7 +7,7 @@ import pytest
 from loss_cases import assert_close, fill_formula, leaf, listed, names, parity
 
 from ppkd.distill import losses
-from ppkd.distill.losses.fgd import box_masks
+from ppkd.distill.losses.box_masks import box_masks
 
 FEATURE_CASES = [name for kind in ("fgd", "cwd", "pkd", "mgd", "mimic") for name in names(f"loss_{kind}_")]
 

