@@ -1,6 +1,7 @@
 """Cases of single losses: the reference's inputs, settings, value and gradients.
 
 Parity cases are PaddleDetection's, or the paper's where the two differ; golden cases come from the methods' authors.
+Of a map's gradient the first channels may be all that is kept.
 """
 
 from __future__ import annotations

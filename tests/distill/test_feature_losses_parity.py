@@ -31,7 +31,7 @@ def test_feature_loss(name):
     assert value.item() == pytest.approx(meta["loss_value"], rel=1e-5)
     value.backward()
     expected = arrays["grad_stu"]
-    assert_close(student.grad, expected, rtol=1e-4, atol=2e-5 * abs(expected).max())
+    assert_close(student.grad[:, : expected.shape[1]], expected, rtol=1e-4, atol=2e-5 * abs(expected).max())
     assert teacher.grad is None
     largest = max(meta.get("param_grad_norms", {"": 0.0}).values())
     for key, parameter in formula.named_parameters():

