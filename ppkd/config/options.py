@@ -61,6 +61,8 @@ def runtime(cfg: Config) -> Runtime:
     for key, least in _LEAST.items():
         if values.get(key, least) < least:
             raise LocatedError(cfg.mark(key), f"{key} is {values[key]}, expected at least {least}")
+    if not 0 <= values.get("ema_decay", 0) < 1:
+        raise LocatedError(cfg.mark("ema_decay"), f"ema_decay is {values['ema_decay']}, expected at least 0, below 1")
     if "architecture" not in values:
         raise MissingKeyError(cfg.origin, "needs the key 'architecture' (the detector's name)")
     values["filename"] = cfg.name

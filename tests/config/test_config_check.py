@@ -46,6 +46,7 @@ EvalReader: {collate_batch: false, batch_size: 1}
         ("epochs=3", r"^-o: epochs is not a key of a configuration; did you mean 'epoch'\?"),
         ("epoch=many", r'^-o: epoch is "many", expected a valid integer'),
         ("epoch=-1", "epoch is -1, expected at least 0"),
+        ("ema_decay=1.5", "ema_decay is 1.5, expected at least 0, below 1"),
         ("num_classes=0", "num_classes is 0, expected at least 1"),
         ("metric=COCOO", r"metric is \"COCOO\", expected 'COCO' or 'VOC'"),
         ("use_gpu=1", "use_gpu is 1, expected a valid boolean"),
