@@ -43,7 +43,9 @@ def test_gradients_reach_the_student_and_every_adapter_and_never_the_teacher(mod
     assert tuple(value.shape) == ()
     assert np.isfinite(value.item())
     value.backward()
-    assert any(p.grad is not None and paddle.abs(p.grad).sum().item() > 0 for p in model.student.parameters())
+    reached = [paddle.abs(p.grad).sum().item() for p in model.student.parameters() if p.grad is not None]
+    nothing_to_see = not any(boxes) and value.item() == 0
+    assert reached if nothing_to_see else max(reached, default=0) > 0
     for name, parameter in model.losses.named_parameters():
         assert parameter.grad is not None, f"{name} gets no gradient"
     assert all(p.grad is None for p in model.teacher.detector.parameters())

@@ -1,27 +1,35 @@
 """Distillation losses, one method per file: formulas on tensors, and the classes that wire them to records."""
 
+from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
+from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
+from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
+from ppkd.distill.losses.regions import RegionFinder
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
 
 __all__ = [
     "CWD",
     "FGD",
+    "LD",
     "MGD",
     "PKD",
     "CWDFeatureLoss",
+    "ClassKD",
     "DistillYOLOv3Loss",
     "FGDFeatureLoss",
+    "FeatureImitation",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",
     "Mimic",
     "MimicFeatureLoss",
     "OutputL2",
     "PKDFeatureLoss",
+    "RegionFinder",
     "YOLOv3FineGrained",
 ]

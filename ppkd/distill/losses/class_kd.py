@@ -1,0 +1,81 @@
+"""Classification distillation in the regions of localisation distillation."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import paddle
+from paddle import Tensor
+
+from ppkd.config import register
+from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
+from ppkd.distill.losses.regions import RegionFinder
+from ppkd.distill.schedule import WeightSchedule
+from ppkd.structures import DenseRecord, DetectorSpec, Record
+
+
+@register
+class ClassKD(DistillLoss):
+    """Hinton's divergence of class logits as LD has it: a mean over the region of each level, summed over levels.
+
+    The logits go through a softmax over classes, also those of heads whose own activation is a sigmoid (Zheng et al.,
+    arXiv 2102.12252). All anchors of a cell are in its region. A single class has nothing to distil this way.
+
+    Args:
+        student: what the student records.
+        teacher: what the teacher records, with the same classes and anchors.
+        region: ``main``, the cells that are assigned to a box, or ``valuable``, those of the valuable localisation
+            region, which the published code computes with the weight 0.
+        T: temperature.
+        finder: how the regions are found; the defaults are those of the published numbers.
+        weight: factor on the loss in the total.
+        schedule: how the weight changes with the epoch.
+
+    Raises:
+        SpecError: one of the two records no class logits, or classes or anchors differ.
+    """
+
+    needs_ground_truth = True
+
+    def __init__(
+        self,
+        student: DetectorSpec,
+        teacher: DetectorSpec,
+        *,
+        region: Literal["main", "valuable"] = "main",
+        T: float = 2.0,
+        finder: RegionFinder | None = None,
+        weight: float = 10.0,
+        schedule: WeightSchedule | None = None,
+    ) -> None:
+        super().__init__(student, teacher, consumes=["cls_logits"], weight=weight, schedule=schedule)
+        self.region = region
+        self.finder = finder or RegionFinder()
+        self.strides = [level.stride for level in student.entries["cls_logits"]]
+        self.formula = KnowledgeDistillationKLDivLoss(reduction="sum", T=T)
+
+    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+        """The unweighted loss, a scalar."""
+        ours, theirs = cast(DenseRecord, student), cast(DenseRecord, teacher)
+        regions = self.finder([level.shape[-2:] for level in ours.cls_logits], self.strides, context.batch)
+        cells = regions.main() if self.region == "main" else [value > 0 for value in regions.valuable()]
+        pairs = self.pairs["cls_logits"]
+        return self.formula(
+            paddle.concat([_classes(ours.cls_logits[pair.student]) for pair in pairs]),
+            paddle.concat([_classes(theirs.cls_logits[pair.teacher]) for pair in pairs]),
+            weight=paddle.concat(
+                [_shares(cells[pair.student], ours.cls_logits[pair.student].shape[1]) for pair in pairs]
+            ),
+        )
+
+
+def _classes(level: Tensor) -> Tensor:
+    """Logits [N, A, C, H, W] as rows (N * H * W * A, C)."""
+    return level.transpose([0, 3, 4, 1, 2]).reshape([-1, level.shape[2]])
+
+
+def _shares(cells: Tensor, anchors: int) -> Tensor:
+    """The weight of each of the anchors of the ``cells`` bool [N, H * W] in a mean over the true ones."""
+    chosen = cells.astype("float32").flatten().repeat_interleave(anchors)
+    return chosen / chosen.sum().clip(min=1)

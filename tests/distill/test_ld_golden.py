@@ -1,0 +1,116 @@
+"""Localisation distillation and its companions against the authors' code: values, gradients and regions."""
+
+from __future__ import annotations
+
+import paddle
+import pytest
+from loss_cases import assert_close, golden, golden_names, leaf, listed
+from paddle.nn import functional as F
+
+from ppkd.distill import Context
+from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
+from ppkd.distill.losses.general_instances import general_instances
+from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec
+
+HEADS = golden_names("ldhead_") + golden_names("ldv2head_")
+TENSORS = {"loss_ld": "bbox_pred", "loss_ld_vlr": "bbox_pred", "loss_kd": "cls", "loss_kd_neg": "cls", "loss_im": "x"}
+
+
+class Case:
+    """A golden case as specs, records whose tensors are leaves, and a batch."""
+
+    def __init__(self, name):
+        self.meta, self.arrays = golden(name)
+        self.strides = self.meta["hyper"]["strides"]
+        self.logits = "cls_logits" if "in.cls_logits.0" in self.arrays else "cls_score"
+        boxes = listed(self.arrays, "in.gt_bbox")
+        self.batch = {"gt_bbox": boxes, "gt_class": [paddle.zeros([len(one)], dtype="int64") for one in boxes]}
+        channels = {"neck": "x.0", "cls_logits": f"{self.logits}.0", "box_dist": "bbox_pred.0"}
+        sizes = {entry: self.arrays[f"in.{key}"].shape[1] for entry, key in channels.items()}
+        entries = {entry: tuple(LevelSpec(size, s) for s in self.strides) for entry, size in sizes.items()}
+        self.spec = DetectorSpec("GFL", sizes["cls_logits"], "sigmoid", entries)
+
+    @property
+    def sizes(self):
+        return [self.arrays[f"in.x.{i}"].shape[2:] for i in range(len(self.strides))]
+
+    def leaves(self, name):
+        return [leaf(self.arrays[f"in.{name}.{i}"]) for i in range(len(self.strides))]
+
+    def record(self, prefix=""):
+        neck, logits, boxes = (self.leaves(prefix + name) for name in ("x", self.logits, "bbox_pred"))
+        record = DistributionRecord(neck, [x.unsqueeze(1) for x in logits], [x.unsqueeze(1) for x in boxes])
+        return {"x": neck, "cls": logits, "bbox_pred": boxes}, record
+
+    def joint(self, record):
+        """The record whose classes have the joint probability of GFLV2, sigmoid times quality."""
+        quality = self.leaves("quality")
+        logits = [paddle.logit(F.sigmoid(x) * q.unsqueeze(1)) for x, q in zip(record.cls_logits, quality, strict=True)]
+        return DistributionRecord(record.neck, logits, record.box_dist)
+
+    def loss(self, term):
+        if term == "loss_im":
+            return FeatureImitation(self.spec, self.spec, region=self.meta["hyper"]["imitation_method"], weight=2.0)
+        if term in ("loss_ld", "loss_ld_vlr"):
+            return LD(self.spec, self.spec, region="main" if term == "loss_ld" else "valuable")
+        weight = 10.0 if term == "loss_kd" else 0.0
+        return ClassKD(self.spec, self.spec, region="main" if term == "loss_kd" else "valuable", weight=weight)
+
+
+def test_no_case_is_missing():
+    assert len(HEADS) == 4
+
+
+@pytest.mark.parametrize("term", TENSORS)
+@pytest.mark.parametrize("name", HEADS)
+def test_losses_and_gradients(name, term):
+    case = Case(name)
+    leaves, student = case.record()
+    soft_leaves, teacher = case.record("t_")
+    loss = case.loss(term)
+    seen = case.joint(student) if term == "loss_ld" and case.logits == "cls_logits" else student
+    value = loss.weight * loss(seen, teacher, Context(case.batch, None))
+    assert_close(value, case.arrays[f"out.{term}_total"], rtol=1e-5)
+    value.backward()
+    kind = TENSORS[term]
+    key = f"grad.{term}.{case.logits if kind == 'cls' else kind}"
+    for i, tensor in enumerate(leaves[kind]):
+        expected = case.arrays.get(f"{key}.{i}", 0.0 * tensor.numpy())
+        assert_close(tensor.grad, expected, rtol=1e-4, atol=1e-7, message=f"level {i}")
+    assert all(tensor.grad is None for kind in soft_leaves.values() for tensor in kind)
+
+
+@pytest.mark.parametrize("name", golden_names("ldhead_"))
+def test_regions_of_images(name):
+    case = Case(name)
+    regions = RegionFinder()(case.sizes, case.strides, case.batch)
+    inside = regions.fine_grained() if "finegrained" in name else regions.inside()
+    for i, (main, value, chosen) in enumerate(zip(regions.main(), regions.valuable(), inside, strict=True)):
+        labels = case.arrays[f"out.labels.{i}"]
+        assert_close(main, labels < case.spec.num_classes, rtol=0)
+        assert_close(value, case.arrays[f"out.vlr_region.{i}"], rtol=1e-5, atol=1e-6)
+        assert_close(chosen, case.arrays[f"out.im_region.{i}"], rtol=0)
+
+
+@pytest.mark.parametrize("name", golden_names("assign_"))
+def test_regions(name):
+    meta, arrays = golden(name)
+    boxes = paddle.to_tensor(arrays["in.gt_bbox"])
+    batch = {"gt_bbox": [boxes], "gt_class": [paddle.zeros([len(boxes)], dtype="int64")]}
+    strides = meta["hyper"]["strides"]
+    sizes = [(-(-meta["hyper"]["H"] // stride), -(-meta["hyper"]["W"] // stride)) for stride in strides]
+    regions = RegionFinder()(sizes, strides, batch)
+    assert_close(paddle.concat(regions.main(), axis=1), arrays["out.assigned_gt_inds"] > 0, rtol=0)
+    assert_close(paddle.concat(regions.fine_grained(), axis=1), arrays["out.im_finegrained"], rtol=0)
+    assert_close(paddle.concat(regions.inside(), axis=1), arrays["out.im_in_gt"], rtol=0)
+    for overlap, key in (("iof", "out.vlr_region"), ("iou", "out.vlr_region_true_diou")):
+        value = RegionFinder(overlap=overlap)(sizes, strides, batch).valuable()
+        assert_close(paddle.concat(value, axis=1), arrays[key], rtol=1e-5, atol=1e-6)
+
+
+def test_general_instances():
+    case = Case("ldhead_p5_gibox")
+    (_, ours), (_, theirs) = case.record(), case.record("t_")
+    for i in range(len(case.strides)):
+        chosen = general_instances((ours.cls_logits[i], ours.box_dist[i]), (theirs.cls_logits[i], theirs.box_dist[i]))
+        assert_close(chosen.flatten().nonzero(), sorted(case.arrays[f"out.gi_index.{i}"]), rtol=0)
