@@ -19,7 +19,7 @@ from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
 from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.models.necks.fpn import FPN
-from ppkd.models.postprocess.anchor_decode import join_levels
+from ppkd.models.postprocess.dense_decode import join_levels
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError, DataError
 

@@ -43,13 +43,21 @@ class RetinaAnchorGenerator(nn.Layer):
         return [self._level(i, *level.shape[-2:]) for i, level in enumerate(levels)]
 
     def _level(self, level: int, height: int, width: int) -> Tensor:
-        stride = self.strides[level]
-        rows = (paddle.arange(height, dtype="float32") + self.offset) * stride
-        columns = (paddle.arange(width, dtype="float32") + self.offset) * stride
-        y, x = paddle.meshgrid(rows, columns)
+        corners = cell_corners(height, width, self.strides[level], self.offset)
         # Both sides of three dimensions: the oneDNN predictor crashes on [1, 1, 1, 4] + [A, 4], a level of one cell.
-        shifts = paddle.stack([x, y, x, y], axis=-1).reshape([-1, 1, 4])
+        shifts = paddle.concat([corners, corners], axis=-1).unsqueeze(1)
         return (shifts + getattr(self, f"cell_{level}").unsqueeze(0)).flatten(0, 1)
+
+
+def cell_corners(height: int, width: int, stride: float, offset: float = 0.0) -> Tensor:
+    """Upper left corners x, y of a level's cells in pixels of the input, float32 [H * W, 2], row by row.
+
+    ``offset`` strides are added to both.
+    """
+    rows = (paddle.arange(height, dtype="float32") + offset) * stride
+    columns = (paddle.arange(width, dtype="float32") + offset) * stride
+    y, x = paddle.meshgrid(rows, columns)
+    return paddle.stack([x, y], axis=-1).reshape([-1, 2])
 
 
 def _centred(size: float, ratio: float) -> list[float]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 
 import paddle
-from paddle import ParamAttr, Tensor, nn
-from paddle.nn.initializer import Constant, Normal
+from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
 from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.max_iou_assigner import MaxIoUAssigner
 from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
+from ppkd.models.heads.dense_head import check_levels, output_conv, prior_logit
 from ppkd.models.heads.retina_feat import RetinaFeat
 from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
-from ppkd.models.postprocess.anchor_decode import AnchorPostProcess, join_levels
+from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
 from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
 from ppkd.structures import Batch, BoxDeltaRecord, LevelSpec
-from ppkd.utils.errors import ConfigError
+from ppkd.structures.boxes import decode_deltas
 
 
 @register(
@@ -49,7 +49,7 @@ class RetinaHead(nn.Layer):
         weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     ):
         super().__init__()
-        _check(in_specs, conv_feat, anchor_generator)
+        check_levels("RetinaHead", in_specs, conv_feat, anchor_generator.strides, "anchor_generator.strides")
         self.in_specs = tuple(in_specs)
         self.num_classes = num_classes
         self.num_anchors = anchor_generator.num_anchors
@@ -59,19 +59,10 @@ class RetinaHead(nn.Layer):
         self.bbox_assigner = bbox_assigner
         self.loss_class = loss_class
         self.loss_bbox = loss_bbox
-        self.post_process = AnchorPostProcess(nms=nms, nms_pre=nms_pre, weights=weights)
-        self.retina_cls = self._output(num_classes, bias=-math.log((1 - prior_prob) / prior_prob))
-        self.retina_reg = self._output(4, bias=0.0)
-
-    def _output(self, numbers: int, bias: float) -> nn.Conv2D:
-        return nn.Conv2D(
-            self.conv_feat.feat_out,
-            numbers * self.num_anchors,
-            kernel_size=3,
-            padding=1,
-            weight_attr=ParamAttr(initializer=Normal(0.0, 0.01)),
-            bias_attr=ParamAttr(initializer=Constant(bias)),
-        )
+        self.post_process = DensePostProcess(nms=nms, nms_pre=nms_pre, decode=partial(decode_deltas, weights=weights))
+        outputs = partial(output_conv, conv_feat.feat_out)
+        self.retina_cls = outputs(num_classes * self.num_anchors, prior_logit(prior_prob))
+        self.retina_reg = outputs(4 * self.num_anchors)
 
     def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
         """Channels per anchor, stride and anchors of what :meth:`record` adds to the neck's maps."""
@@ -116,18 +107,3 @@ class RetinaHead(nn.Layer):
         record = self.record(features)
         anchors = self.anchor_generator(record.cls_logits)
         return self.post_process(record.cls_logits, record.box_deltas, anchors, scale_factor)
-
-
-def _check(in_specs: Sequence[LevelSpec], conv_feat: RetinaFeat, anchor_generator: RetinaAnchorGenerator) -> None:
-    strides = [spec.stride for spec in in_specs]
-    if list(anchor_generator.strides) != strides:
-        raise ConfigError(
-            f"RetinaHead.anchor_generator.strides is {list(anchor_generator.strides)}, but the neck's levels have "
-            f"strides {strides}: make them equal."
-        )
-    channels = sorted({spec.channels for spec in in_specs})
-    if channels != [conv_feat.feat_in]:
-        raise ConfigError(
-            f"RetinaHead.conv_feat.feat_in is {conv_feat.feat_in}, but the neck's levels have {channels} channels: "
-            "make them equal."
-        )
