@@ -61,10 +61,16 @@ def boxes(
     return corners, labels
 
 
-def fill_model(model: Any, rules: Sequence[tuple[str, float, float]] = ()) -> None:
-    """Give every entry of ``model.state_dict()`` its value; the first rule whose pattern matches rescales it."""
-    state = {}
+def fill_model(model: Any, rules: Sequence[tuple[str, float, float]] = (), kept: Sequence[str] = ()) -> None:
+    """Give every entry of ``model.state_dict()`` its value; the first rule whose pattern matches rescales it.
+
+    Entries that are ``kept`` stay as they are.
+    """
+    state: dict[str, Any] = {}
     for name, tensor in model.state_dict().items():
+        if name in kept:
+            state[name] = tensor
+            continue
         value = fill(name, tensor.shape)
         for pattern, factor, offset in rules:
             if re.match(pattern, name):

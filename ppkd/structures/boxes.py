@@ -69,3 +69,21 @@ def decode_deltas(deltas: Tensor, anchors: Tensor, weights: Sequence[float] = (1
     centre = deltas[..., :2] * source[..., 2:] + source[..., :2]
     size = deltas[..., 2:].clip(max=MAX_LOG_SCALE).exp() * source[..., 2:]
     return cxcywh_to_xyxy(paddle.concat([centre, size], axis=-1))
+
+
+def paired_overlap(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Shared and united area, each (...,), of corner boxes (..., 4) one by one."""
+    low = paddle.maximum(first[..., :2], second[..., :2])
+    high = paddle.minimum(first[..., 2:], second[..., 2:])
+    shared = area(paddle.concat([low, high], axis=-1))
+    return shared, area(first) + area(second) - shared
+
+
+def encode_distances(points: Tensor, boxes: Tensor) -> Tensor:
+    """How far the sides of corner ``boxes`` (..., 4) are from ``points`` (..., 2) x, y: l, t, r, b (..., 4)."""
+    return paddle.concat([points - boxes[..., :2], boxes[..., 2:] - points], axis=-1)
+
+
+def decode_distances(points: Tensor, distances: Tensor) -> Tensor:
+    """The inverse of :func:`encode_distances`: corner boxes (..., 4) around ``points`` (..., 2)."""
+    return paddle.concat([points - distances[..., :2], points + distances[..., 2:]], axis=-1)

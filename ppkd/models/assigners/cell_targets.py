@@ -1,0 +1,57 @@
+"""Training targets of dense heads with one prediction per cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import paddle
+from paddle import Tensor
+
+from ppkd.models.assigners.atss_assigner import ATSSMatches
+from ppkd.models.assigners.ground_truth import PaddedTruth
+from ppkd.models.layers.select import take_rows
+
+
+@dataclass(frozen=True)
+class CellTargets:
+    """For P cells, level after level, each in the order rows, columns, in N images with up to M boxes.
+
+    ``sizes`` is how many cells each level has; ``points`` float32 [P, 3] are the cells' x, y and stride, ``anchors``
+    float32 [P, 4] their corner boxes, all in pixels of the input.
+
+    ``labels`` int64 [N, P]: class, C for background; ``positive`` float32 [N, P], 1 where a cell answers for a box;
+    ``box`` int64 [N, P], which one of ``truth``; ``boxes`` float32 [N, P, 4], that box, the anchor itself elsewhere;
+    ``threshold`` float32 [N, M], the overlap that made anchors positive for a box.
+    """
+
+    sizes: tuple[int, ...]
+    points: Tensor
+    anchors: Tensor
+    labels: Tensor
+    positive: Tensor
+    box: Tensor
+    boxes: Tensor
+    threshold: Tensor
+    truth: PaddedTruth
+
+    def levels(self, values: Tensor) -> list[Tensor]:
+        """Values [N, P, ...] of all cells, level by level."""
+        return paddle.split(values, list(self.sizes), axis=1)
+
+
+def cell_targets(
+    points: list[Tensor], anchors: Tensor, truth: PaddedTruth, matches: ATSSMatches, num_classes: int
+) -> CellTargets:
+    """Targets of cells at ``points`` float32 [H * W, 3] level by level with corner ``anchors`` float32 [P, 4]."""
+    classes = paddle.take_along_axis(truth.labels, matches.box, axis=1)
+    return CellTargets(
+        sizes=tuple(level.shape[0] for level in points),
+        points=paddle.concat(points),
+        anchors=anchors,
+        labels=paddle.where(matches.positive, classes, paddle.full_like(classes, num_classes)),
+        positive=matches.positive.astype("float32"),
+        box=matches.box,
+        boxes=paddle.where(matches.positive.unsqueeze(-1), take_rows(truth.boxes, matches.box), anchors.unsqueeze(0)),
+        threshold=matches.threshold,
+        truth=truth,
+    )

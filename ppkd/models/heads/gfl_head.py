@@ -1,0 +1,184 @@
+"""The head of generalised focal loss, versions 1 and 2 (Li et al., arXiv:2006.04388 and arXiv:2011.12885)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppkd.config import register
+from ppkd.models.assigners.atss_assigner import ATSSAssigner
+from ppkd.models.assigners.cell_targets import CellTargets, cell_targets
+from ppkd.models.assigners.ground_truth import pad_truth
+from ppkd.models.heads.anchor_generator import cell_corners
+from ppkd.models.heads.dense_head import check_levels, output_conv, prior_logit
+from ppkd.models.heads.dgqp import DGQP
+from ppkd.models.heads.fcos_feat import FCOSFeat
+from ppkd.models.heads.gfl_terms import BoxLosses, decode_cells
+from ppkd.models.heads.integral import Integral
+from ppkd.models.layers.scale import ScaleReg
+from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
+from ppkd.models.losses.giou_loss import GIoULoss
+from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
+from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
+from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.structures import Batch, DistributionRecord, LevelSpec
+from ppkd.utils.errors import ConfigError
+
+
+@register(
+    shared=("num_classes",),
+    inject=("conv_feat", "dgqp_module", "bbox_assigner", "loss_qfl", "loss_class", "loss_dfl", "loss_bbox", "nms"),
+)
+class GFLHead(nn.Layer):
+    """Per cell C class logits and, for each of the four sides, a distribution over 0..``reg_max`` strides.
+
+    ``dgqp_module`` makes it version 2, whose scores are multiplied by a predicted quality; its class convolution has
+    one output more, as in published weights, that nothing reads. ``prior_prob`` is every class's probability at the
+    start, ``nms_pre`` how many cells of a level are decoded. ``cell_offset`` moves the cells' points by so many
+    strides; ``grid_cell_scale`` strides is the side of a cell's anchor, which only the assigner sees. ``loss_qfl`` may
+    be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_specs: Sequence[LevelSpec],
+        conv_feat: FCOSFeat,
+        loss_dfl: DistributionFocalLoss,
+        loss_bbox: GIoULoss,
+        nms: MultiClassNMS,
+        loss_qfl: QualityFocalLoss | None = None,
+        loss_class: QualityFocalLoss | None = None,
+        dgqp_module: DGQP | None = None,
+        bbox_assigner: ATSSAssigner | None = None,
+        num_classes: int = 80,
+        fpn_stride: Sequence[int] = (8, 16, 32, 64, 128),
+        prior_prob: float = 0.01,
+        reg_max: int = 16,
+        feat_in_chan: int | None = None,
+        nms_pre: int = 1000,
+        cell_offset: float = 0.0,
+        grid_cell_scale: float = 8.0,
+    ):
+        super().__init__()
+        check_levels("GFLHead", in_specs, conv_feat, fpn_stride, "fpn_stride")
+        self.in_specs = tuple(in_specs)
+        self.num_classes = num_classes
+        self.reg_max = reg_max
+        self.cell_offset = cell_offset
+        self.grid_cell_scale = grid_cell_scale
+        self.conv_feat = conv_feat
+        self.dgqp_module = dgqp_module
+        self.bbox_assigner = bbox_assigner or ATSSAssigner()
+        self.loss_qfl = _class_loss(loss_qfl, loss_class, dgqp_module)
+        channels = _tower_channels(conv_feat, feat_in_chan)
+        self.gfl_head_cls = output_conv(channels, num_classes + (dgqp_module is not None), prior_logit(prior_prob))
+        self.gfl_head_reg = output_conv(channels, 4 * (reg_max + 1))
+        self.scales = [f"p{stride.bit_length() - 1}_feat" for stride in fpn_stride]
+        for name in self.scales:
+            self.add_sublayer(name, ScaleReg())
+        self.distribution_project = Integral(reg_max=reg_max)
+        self.box_losses = BoxLosses(self.distribution_project, loss_bbox, loss_dfl)
+        self.post_process = DensePostProcess(
+            nms=nms,
+            nms_pre=nms_pre,
+            decode=partial(decode_cells, self.distribution_project),
+            activation=F.sigmoid if dgqp_module is None else paddle.assign,
+        )
+
+    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
+        """Channels and stride of what :meth:`record` adds to the neck's maps."""
+        return {
+            name: tuple(LevelSpec(count, spec.stride) for spec in self.in_specs)
+            for name, count in (("cls_logits", self.num_classes), ("box_dist", 4 * (self.reg_max + 1)))
+        }
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw class maps [N, C, H, W], in version 2 [N, C + 1, H, W], and side maps [N, 4 * (reg_max + 1), H, W]."""
+        classes, sides = [], []
+        for i, name in enumerate(self.scales):
+            class_feature, box_feature = self.conv_feat(features[i])
+            classes.append(self.gfl_head_cls(class_feature))
+            sides.append(getattr(self, name)(self.gfl_head_reg(box_feature)))
+        return classes, sides
+
+    def record(self, features: list[Tensor]) -> DistributionRecord:
+        """The raw maps of ``features``."""
+        classes, sides = self(features)
+        return DistributionRecord(
+            neck=features,
+            cls_logits=[raw[:, : self.num_classes].unsqueeze(1) for raw in classes],
+            box_dist=[raw.unsqueeze(1) for raw in sides],
+        )
+
+    def scores(self, record: DistributionRecord) -> list[Tensor]:
+        """What ranks the detections, [N, 1, C, H, W] in 0..1: sigmoids, in version 2 times the predicted quality."""
+        scores = [F.sigmoid(level) for level in record.cls_logits]
+        if self.dgqp_module is None:
+            return scores
+        qualities = [self.dgqp_module(level.squeeze(1)).unsqueeze(1) for level in record.box_dist]
+        return [score * qualities[i] for i, score in enumerate(scores)]
+
+    def points(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels."""
+        points = []
+        for i, spec in enumerate(self.in_specs):
+            height, width = levels[i].shape[-2:]
+            corners = cell_corners(height, width, spec.stride, self.cell_offset)
+            points.append(paddle.concat([corners, paddle.full_like(corners[:, :1], spec.stride)], axis=-1))
+        return points
+
+    @paddle.no_grad()
+    def assign(self, record: DistributionRecord, batch: Batch) -> CellTargets:
+        """Class and box for every cell of ``record``; any image may be without boxes."""
+        points, truth = self.points(record.cls_logits), pad_truth(batch)
+        cells = paddle.concat(points)
+        half = cells[:, 2:] * (self.grid_cell_scale / 2)
+        anchors = paddle.concat([cells[:, :2] - half, cells[:, :2] + half], axis=-1)
+        matches = self.bbox_assigner(anchors, [level.shape[0] for level in points], truth)
+        return cell_targets(points, anchors, truth, matches, self.num_classes)
+
+    def loss(self, record: DistributionRecord, targets: CellTargets) -> dict[str, Tensor]:
+        """Scalars ``loss_qfl``, ``loss_bbox`` and ``loss_dfl``.
+
+        The first is divided by the positive cells of the batch, counting one at least for each image.
+        """
+        scores = join_levels(self.scores(record))
+        classes = scores if self.dgqp_module else join_levels(record.cls_logits)
+        weight = scores.detach().astype("float32").max(axis=-1) * targets.positive
+        boxes = self.box_losses(join_levels(record.box_dist), weight, targets)
+        positives = targets.positive.sum(axis=1).clip(min=1).sum()
+        return {"loss_qfl": self.loss_qfl(classes, targets.labels, boxes.quality) / positives, **boxes.terms}
+
+    def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
+        """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
+        record = self.record(features)
+        classes = self.scores(record) if self.dgqp_module else record.cls_logits
+        return self.post_process(classes, record.box_dist, self.points(record.cls_logits), scale_factor)
+
+
+def _class_loss(
+    loss_qfl: QualityFocalLoss | None, loss_class: QualityFocalLoss | None, dgqp_module: DGQP | None
+) -> QualityFocalLoss:
+    loss = loss_class if loss_qfl is None else loss_qfl
+    if loss is None or None not in (loss_qfl, loss_class):
+        raise ConfigError("GFLHead needs either loss_qfl or loss_class: a QualityFocalLoss")
+    if loss.use_sigmoid == (dgqp_module is not None):
+        raise ConfigError(
+            f"GFLHead.loss_qfl.use_sigmoid is {loss.use_sigmoid}: expected false with a dgqp_module, whose scores are "
+            "probabilities, and true without one."
+        )
+    return loss
+
+
+def _tower_channels(conv_feat: FCOSFeat, repeated: int | None) -> int:
+    if repeated not in (None, conv_feat.feat_out):
+        raise ConfigError(
+            f"GFLHead.feat_in_chan is {repeated}, but conv_feat.feat_out is {conv_feat.feat_out}: make them equal, "
+            "or leave feat_in_chan away."
+        )
+    return conv_feat.feat_out
