@@ -10,6 +10,14 @@ from paddle.nn import functional as F
 from ppkd.distill import Context
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.distill.losses.general_instances import general_instances
+from ppkd.models.assigners.atss_assigner import ATSSAssigner
+from ppkd.models.heads.dgqp import DGQP
+from ppkd.models.heads.fcos_feat import FCOSFeat
+from ppkd.models.heads.gfl_head import GFLHead
+from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
+from ppkd.models.losses.giou_loss import GIoULoss
+from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
+from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
 from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec
 
 HEADS = golden_names("ldhead_") + golden_names("ldv2head_")
@@ -114,3 +122,47 @@ def test_general_instances():
     for i in range(len(case.strides)):
         chosen = general_instances((ours.cls_logits[i], ours.box_dist[i]), (theirs.cls_logits[i], theirs.box_dist[i]))
         assert_close(chosen.flatten().nonzero(), sorted(case.arrays[f"out.gi_index.{i}"]), rtol=0)
+
+
+def head(case):
+    """GFL's head over the case's levels, assigning as the authors do; version 2 scores by the case's joint scores."""
+    second = case.logits == "cls_logits"
+    specs = case.spec.entries["neck"]
+    return GFLHead(
+        in_specs=specs,
+        conv_feat=FCOSFeat(feat_in=specs[0].channels, feat_out=specs[0].channels, num_convs=0),
+        loss_qfl=QualityFocalLoss(use_sigmoid=not second),
+        loss_dfl=DistributionFocalLoss(loss_weight=0.25),
+        loss_bbox=GIoULoss(loss_weight=2.0),
+        nms=MultiClassNMS(),
+        dgqp_module=DGQP() if second else None,
+        bbox_assigner=ATSSAssigner(deviation="sample"),
+        num_classes=case.spec.num_classes,
+        fpn_stride=case.strides,
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_students_own_losses_with_the_same_regions(name, monkeypatch):
+    case = Case(name)
+    leaves, student = case.record()
+    built = head(case)
+    leaves["cls_score"] = leaves["cls"]
+    if built.dgqp_module is not None:
+        joint = [leaf(F.sigmoid(x) * q) for x, q in zip(leaves["cls"], case.leaves("quality"), strict=True)]
+        monkeypatch.setattr(built, "scores", lambda record: [level.unsqueeze(1) for level in joint])
+        leaves["cls_score"] = joint
+    labels = listed(case.arrays, "in.gt_label")
+    terms = built.loss(student, built.assign(student, {**case.batch, "gt_class": labels}))
+    for term, key, kind in (
+        ("loss_qfl", "loss_cls", "cls_score"),
+        ("loss_bbox", "loss_bbox", "bbox_pred"),
+        ("loss_dfl", "loss_dfl", "bbox_pred"),
+    ):
+        assert_close(terms[term], case.arrays[f"out.{key}_total"], rtol=1e-5)
+        found = paddle.grad(terms[term], leaves[kind], retain_graph=True)
+        for i, gradient in enumerate(found):
+            # Paddle's binary_cross_entropy_with_logits is off by one in its gradient at a logit of exactly 0.
+            smooth = leaves[kind][i].numpy() != 0
+            expected = case.arrays[f"grad.{key}.{kind}.{i}"][smooth]
+            assert_close(gradient.numpy()[smooth], expected, rtol=1e-4, atol=2e-7, message=f"{key} level {i}")

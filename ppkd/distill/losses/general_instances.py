@@ -6,7 +6,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from ppkd.structures.boxes import pairwise_iou
+from ppkd.models.heads.anchor_generator import cell_corners
+from ppkd.structures.boxes import decode_distances, pairwise_iou
 
 COUNT = 10
 MAX_IOU = 0.3
@@ -38,9 +39,7 @@ def _boxes(level: Tensor) -> Tensor:
     images, _, channels, height, width = level.shape
     bins = paddle.arange(channels // 4, dtype="float32").reshape([1, 1, -1, 1])
     sides = (F.softmax(level.reshape([images, 4, channels // 4, -1]), axis=2) * bins).sum(axis=2)
-    y, x = paddle.meshgrid(paddle.arange(height, dtype="float32"), paddle.arange(width, dtype="float32"))
-    centres = paddle.stack([x, y], axis=0).flatten(1)
-    return paddle.concat([centres - sides[:, :2], centres + sides[:, 2:]], axis=1).transpose([0, 2, 1])
+    return decode_distances(cell_corners(height, width, stride=1), sides.transpose([0, 2, 1]))
 
 
 def _suppress(scores: Tensor, boxes: Tensor) -> Tensor:
