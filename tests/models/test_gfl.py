@@ -34,6 +34,12 @@ SMALL = [
     "GFLHead.conv_feat.feat_out=32",
     "GFLHead.conv_feat.num_convs=1",
 ]
+REFERENCE_HEAD = """
+GFL: {head: {name: GFLHead, loss_qfl: null, bbox_assigner: null, feat_in_chan: 256,
+             loss_class: {name: QualityFocalLoss, use_sigmoid: true, beta: 1.5}}}
+FPN: {spatial_scales: [0.125, 0.0625, 0.03125]}
+TrainReader: {batch_transforms: [{Gt2GFLTarget: {downsample_ratios: [8, 16, 32, 64, 128], grid_cell_scale: 8}}]}
+"""
 
 
 def golden(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -204,6 +210,15 @@ def test_the_exported_program_takes_any_size(model, config, tmp_path, mkldnn):
         assert counts.sum() > 0
         np.testing.assert_array_equal(counts, eager["bbox_num"].numpy())
         np.testing.assert_allclose(rows, eager["bbox"].numpy(), rtol=1e-4, atol=1e-3 if mkldnn else 1e-4)
+
+
+def test_a_file_of_the_reference_carries_over(root, tmp_path):
+    """Its head names the class loss otherwise and leaves the assigner to the reader."""
+    file = tmp_path / "gfl.yml"
+    file.write_text(f"_BASE_: [{root}/configs/gfl/gfl_r18vd_1x_coco.yml]\n" + REFERENCE_HEAD)
+    built = build_detector(load_config(file))
+    assert built.head.loss_qfl.beta == 1.5
+    assert built.head.bbox_assigner.topk == 9
 
 
 @pytest.mark.parametrize(

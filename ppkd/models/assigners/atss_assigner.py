@@ -8,6 +8,7 @@ from typing import Literal
 
 import paddle
 from paddle import Tensor
+from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.models.assigners.ground_truth import PaddedTruth
@@ -47,19 +48,19 @@ class ATSSAssigner:
         """Matches of corner ``anchors`` float32 [P, 4], ``sizes`` of them on each level; padding matches nothing."""
         overlap = pairwise_iou(truth.boxes, anchors.unsqueeze(0))
         candidates = self._candidates(anchors, sizes, truth)
-        threshold = self._threshold(overlap, candidates)
-        centres = xyxy_to_cxcywh(anchors)[:, :2]
+        values = paddle.take_along_axis(overlap, candidates, axis=2)
+        threshold = self._threshold(values)
+        centres = F.embedding(candidates, xyxy_to_cxcywh(anchors)[:, :2])
         inside = encode_distances(centres, truth.boxes.unsqueeze(2)).min(axis=-1) > INSIDE
-        chosen = paddle.zeros_like(overlap).put_along_axis(candidates, paddle.ones([], "float32"), 2) > 0
-        real = (truth.scores > 0).unsqueeze(-1)
-        positive = chosen & (overlap >= threshold.unsqueeze(-1)) & inside & real
-        claimed = paddle.where(positive, overlap, paddle.full_like(overlap, -1))
-        return ATSSMatches(claimed.argmax(axis=1), positive.any(axis=1), threshold)
+        positive = (values >= threshold.unsqueeze(-1)) & inside & (truth.scores > 0).unsqueeze(-1)
+        values = paddle.where(positive, values, paddle.full_like(values, -1))
+        claimed = paddle.full_like(overlap, -1).put_along_axis(candidates, values, 2)
+        return ATSSMatches(claimed.argmax(axis=1), claimed.max(axis=1) >= 0, threshold)
 
     def thresholds(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> Tensor:
         """The overlap float32 [N, M] from which on candidates are positive; arguments as for a call."""
         overlap = pairwise_iou(truth.boxes, anchors.unsqueeze(0))
-        return self._threshold(overlap, self._candidates(anchors, sizes, truth))
+        return self._threshold(paddle.take_along_axis(overlap, self._candidates(anchors, sizes, truth), axis=2))
 
     def _candidates(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> Tensor:
         """Indices int64 [N, M, K] of the anchors nearest to each box."""
@@ -72,6 +73,7 @@ class ATSSAssigner:
             start += size
         return paddle.concat(nearest, axis=2)
 
-    def _threshold(self, overlap: Tensor, candidates: Tensor) -> Tensor:
-        values = paddle.take_along_axis(overlap, candidates, axis=2)
-        return values.mean(axis=2) + values.std(axis=2, unbiased=self.deviation == "sample")
+    def _threshold(self, values: Tensor) -> Tensor:
+        mean = values.mean(axis=2, keepdim=True)
+        count = max(values.shape[2] - (self.deviation == "sample"), 1)
+        return mean.squeeze(2) + (((values - mean) ** 2).sum(axis=2) / count).sqrt()
