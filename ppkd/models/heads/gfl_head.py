@@ -129,7 +129,7 @@ class GFLHead(nn.Layer):
         for i, spec in enumerate(self.in_specs):
             height, width = levels[i].shape[-2:]
             corners = cell_corners(height, width, spec.stride, self.cell_offset)
-            points.append(paddle.concat([corners, paddle.full_like(corners[:, :1], spec.stride)], axis=-1))
+            points.append(paddle.concat([corners, paddle.full([height * width, 1], float(spec.stride))], axis=-1))
         return points
 
     @paddle.no_grad()
