@@ -102,7 +102,7 @@ def test_gradients_stay_in_the_region_and_off_the_class_logits(region):
     ours, theirs = record(spec()), record(spec(), seed=1)
     LD(spec(), spec(), region=region)(ours, theirs, context(2, 1)).backward()
     assert all(level.grad is None for level in ours.cls_logits)
-    regions = RegionFinder()([level.shape[-2:] for level in ours.neck], (8, 16, 32), context(2, 1).batch)
+    regions = RegionFinder()([level.shape[-2:] for level in ours.neck], (8, 16, 32), context(2, 1))
     cells = regions.main() if region == "main" else [value > 0 for value in regions.valuable()]
     for level, inside in zip(ours.box_dist, cells, strict=True):
         moved = (level.grad.abs().sum(axis=[1, 2]).flatten(1) > 0).numpy()
@@ -123,8 +123,8 @@ def test_levels_pair_by_stride(loss, settings):
 def test_positives_can_be_left_out_of_the_valuable_region():
     sizes, strides = [(SIZE // stride,) * 2 for stride in (8, 16, 32)], (8, 16, 32)
     batch = context(2, 1).batch
-    plain = RegionFinder()(sizes, strides, batch)
-    without = RegionFinder(exclude_main=True)(sizes, strides, batch)
+    plain = RegionFinder()(sizes, strides, Context(batch, None))
+    without = RegionFinder(exclude_main=True)(sizes, strides, Context(batch, None))
     both = 0
     for main, value, rest in zip(plain.main(), plain.valuable(), without.valuable(), strict=True):
         both += (main & (value > 0)).sum().item()
@@ -139,7 +139,7 @@ def test_boxes_without_area_are_ignored():
         "gt_class": [paddle.zeros([3], dtype="int64")],
     }
     sizes = [(16, 16), (8, 8)]
-    plain, more = (RegionFinder()(sizes, (8, 16), one) for one in (batch, flat))
+    plain, more = (RegionFinder()(sizes, (8, 16), Context(one, None)) for one in (batch, flat))
     for name in ("main", "valuable", "fine_grained", "inside"):
         for one, other in zip(getattr(plain, name)(), getattr(more, name)(), strict=True):
             np.testing.assert_array_equal(one.numpy(), other.numpy())
@@ -147,7 +147,7 @@ def test_boxes_without_area_are_ignored():
 
 def test_decouple_adds_twice_the_cells_outside_where_a_level_has_positives():
     ours, theirs = record(spec()), record(spec(), seed=1)
-    regions = RegionFinder()([level.shape[-2:] for level in ours.neck], (8, 16, 32), context(2, 1).batch)
+    regions = RegionFinder()([level.shape[-2:] for level in ours.neck], (8, 16, 32), context(2, 1))
     expected = []
     for one, other, cells, main in zip(ours.neck, theirs.neck, regions.inside(), regions.main(), strict=True):
         error, cells = ((one - other) ** 2).mean(axis=1).flatten(1).numpy(), cells.numpy()

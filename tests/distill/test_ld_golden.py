@@ -91,7 +91,7 @@ def test_losses_and_gradients(name, term):
 @pytest.mark.parametrize("name", golden_names("ldhead_"))
 def test_regions_of_images(name):
     case = Case(name)
-    regions = RegionFinder()(case.sizes, case.strides, case.batch)
+    regions = RegionFinder()(case.sizes, case.strides, Context(case.batch, None))
     inside = regions.fine_grained() if "finegrained" in name else regions.inside()
     for i, (main, value, chosen) in enumerate(zip(regions.main(), regions.valuable(), inside, strict=True)):
         labels = case.arrays[f"out.labels.{i}"]
@@ -107,12 +107,12 @@ def test_regions(name):
     batch = {"gt_bbox": [boxes], "gt_class": [paddle.zeros([len(boxes)], dtype="int64")]}
     strides = meta["hyper"]["strides"]
     sizes = [(-(-meta["hyper"]["H"] // stride), -(-meta["hyper"]["W"] // stride)) for stride in strides]
-    regions = RegionFinder()(sizes, strides, batch)
+    regions = RegionFinder()(sizes, strides, Context(batch, None))
     assert_close(paddle.concat(regions.main(), axis=1), arrays["out.assigned_gt_inds"] > 0, rtol=0)
     assert_close(paddle.concat(regions.fine_grained(), axis=1), arrays["out.im_finegrained"], rtol=0)
     assert_close(paddle.concat(regions.inside(), axis=1), arrays["out.im_in_gt"], rtol=0)
     for overlap, key in (("iof", "out.vlr_region"), ("iou", "out.vlr_region_true_diou")):
-        value = RegionFinder(overlap=overlap)(sizes, strides, batch).valuable()
+        value = RegionFinder(overlap=overlap)(sizes, strides, Context(batch, None)).valuable()
         assert_close(paddle.concat(value, axis=1), arrays[key], rtol=1e-5, atol=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_general_instances():
         assert_close(chosen.flatten().nonzero(), sorted(case.arrays[f"out.gi_index.{i}"]), rtol=0)
 
 
-def head(case):
+def head(case, **settings):
     """GFL's head over the case's levels, assigning as the authors do; version 2 scores by the case's joint scores."""
     second = case.logits == "cls_logits"
     specs = case.spec.entries["neck"]
@@ -139,6 +139,7 @@ def head(case):
         bbox_assigner=ATSSAssigner(deviation="sample"),
         num_classes=case.spec.num_classes,
         fpn_stride=case.strides,
+        **settings,
     )
 
 
@@ -166,3 +167,17 @@ def test_the_students_own_losses_with_the_same_regions(name, monkeypatch):
             smooth = leaves[kind][i].numpy() != 0
             expected = case.arrays[f"grad.{key}.{kind}.{i}"][smooth]
             assert_close(gradient.numpy()[smooth], expected, rtol=1e-4, atol=2e-7, message=f"{key} level {i}")
+
+
+def test_the_students_own_assignment_decides():
+    case = Case("ldhead_p3_finegrained")
+    _, student = case.record()
+    targets = head(case, grid_cell_scale=4.0).assign(student, case.batch)
+    own = RegionFinder()(case.sizes, case.strides, Context(case.batch, targets))
+    same = RegionFinder(anchor_scale=4.0)(case.sizes, case.strides, Context(case.batch, None))
+    other = RegionFinder(student_targets=False)(case.sizes, case.strides, Context(case.batch, targets))
+    assert_close(paddle.concat(own.main(), axis=1), targets.positive, rtol=0)
+    for name in ("main", "valuable", "fine_grained", "inside"):
+        found, expected, differing = (paddle.concat(getattr(one, name)(), axis=1) for one in (own, same, other))
+        assert_close(found, expected, rtol=1e-6)
+        assert (found != differing).any().item() == (name != "inside")

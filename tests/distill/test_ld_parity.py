@@ -9,8 +9,8 @@ from loss_cases import assert_close
 from parity_fill import boxes, fill_model, image_batch, load_case
 
 from ppkd.config import load_config
-from ppkd.distill import DistillModel, FrozenTeacher
-from ppkd.distill.build import build_losses
+from ppkd.distill import Context, DistillModel, FrozenTeacher
+from ppkd.distill.build import build_losses, check_slim
 from ppkd.distill.losses import RegionFinder
 from ppkd.models import build_detector
 
@@ -49,10 +49,17 @@ def model(root, loaded):
     return DistillModel(student, FrozenTeacher(teacher, consumed), losses)
 
 
+@pytest.mark.parametrize("teacher", ["gfl_r101vd_fpn_mstrain_2x_coco", "gfl_r18vd_1x_coco"])
+def test_the_slim_file_and_self_distillation_are_valid(root, teacher):
+    slim = load_config(str(root / "slim/distill/ld.yml"), [f"teacher.config=configs/gfl/{teacher}.yml"])
+    check_slim(slim)
+    assert [loss["type"] for loss in slim["losses"].values()] == ["LD", "LD", "ClassKD"]
+
+
 def test_regions(loaded, batch):
     case, arrays = loaded
     sizes = [(-(-HEIGHT // stride), -(-WIDTH // stride)) for stride in STRIDES]
-    regions = RegionFinder(deviation="population")(sizes, STRIDES, batch)
+    regions = RegionFinder(deviation="population")(sizes, STRIDES, Context(batch, None))
     assert_close(paddle.concat(regions.main(), axis=1), arrays["in.labels"] < case["num_classes"], rtol=0)
     assert_close(paddle.concat(regions.valuable(), axis=1), arrays["in.vlr_regions"], rtol=1e-5, atol=1e-6)
 

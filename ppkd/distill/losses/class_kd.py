@@ -58,7 +58,7 @@ class ClassKD(DistillLoss):
     def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
         """The unweighted loss, a scalar."""
         ours, theirs = cast(DenseRecord, student), cast(DenseRecord, teacher)
-        regions = self.finder([level.shape[-2:] for level in ours.cls_logits], self.strides, context.batch)
+        regions = self.finder([level.shape[-2:] for level in ours.cls_logits], self.strides, context)
         cells = regions.main() if self.region == "main" else [value > 0 for value in regions.valuable()]
         pairs = self.pairs["cls_logits"]
         return self.formula(

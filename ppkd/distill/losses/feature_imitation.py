@@ -63,7 +63,7 @@ class FeatureImitation(DistillLoss):
 
     def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
         """The unweighted loss, a scalar."""
-        regions = self.finder([level.shape[-2:] for level in student.neck], self.strides, context.batch)
+        regions = self.finder([level.shape[-2:] for level in student.neck], self.strides, context)
         assigned = regions.main()
         cells = self._cells(student, teacher, regions)
         losses = []

@@ -29,6 +29,8 @@ class LD(DistillLoss):
       divides by 4. As published it is not divided by the sum of these weights, which GFL's own box losses are;
     * ``valuable`` weighs the cells of the valuable localisation region by their overlap with the box and divides by 16.
 
+    GFLV2's published weight in the main region is its joint score; records hold no quality, so the class decides there.
+
     Published are both, with weight 0.25 and T 10 each. A teacher of the student's architecture makes it Self-LD. The
     classes of the two detectors may differ.
 
@@ -78,7 +80,7 @@ class LD(DistillLoss):
 
     def _weights(self, student: DistributionRecord, context: Context) -> list[Tensor]:
         """The weight of every cell, [N, H * W] per level."""
-        regions = self.finder([level.shape[-2:] for level in student.box_dist], self.strides, context.batch)
+        regions = self.finder([level.shape[-2:] for level in student.box_dist], self.strides, context)
         if self.region == "valuable":
             return regions.valuable()
         return [

@@ -9,41 +9,51 @@ from typing import Literal
 import paddle
 from paddle import Tensor
 
+from ppkd.distill.loss import Context
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
+from ppkd.models.assigners.cell_targets import CellTargets
 from ppkd.models.assigners.ground_truth import PaddedTruth, pad_truth
 from ppkd.models.heads.anchor_generator import cell_corners
-from ppkd.structures import Batch
 from ppkd.structures.boxes import area, encode_distances, pairwise_iou, xyxy_to_cxcywh
 
 
 @dataclass(frozen=True)
 class RegionFinder:
-    """How regions are found; every cell has one square anchor, centred on its upper left corner.
+    """How regions are found.
 
-    The defaults are those of the published numbers of LD (Zheng et al., arXiv 2102.12252 and 2204.05957).
+    Every cell has one square anchor, centred on its upper left corner. The defaults are those of the published numbers
+    of LD (Zheng et al., arXiv 2102.12252 and 2204.05957).
 
     Attributes:
+        student_targets: take the anchors and the main region from the student's own assignment, as published, where it
+            has one anchor per cell. ``anchor_scale`` and ``deviation`` are for students that have not.
         anchor_scale: side of an anchor in strides.
-        topk: candidates of a box on each level, the anchors with the nearest centres.
         deviation: ``sample`` or ``population``, the spread of the candidates' overlaps in the threshold of the main
-            region; PaddleDetection's GFL has the latter. The valuable region uses the sample deviation in both.
+            region; PaddleDetection has the latter. The valuable region uses the sample deviation in both.
+        topk: candidates of a box on each level, the anchors with the nearest centres.
         gamma: the valuable region starts at so much of the threshold.
         overlap: what of an anchor and a box is reduced by the distance of their centres for the valuable region. Papers
             say ``iou``; the published code divides the intersection by the anchor's area, ``iof``.
         exclude_main: leave the main region out of the valuable one, as published for RetinaNet but not for GFL.
     """
 
+    student_targets: bool = True
     anchor_scale: float = 8.0
-    topk: int = 9
     deviation: Literal["sample", "population"] = "sample"
+    topk: int = 9
     gamma: float = 0.25
     overlap: Literal["iof", "iou"] = "iof"
     exclude_main: bool = False
 
-    def __call__(self, sizes: Sequence[Sequence[int]], strides: Sequence[int], batch: Batch) -> Regions:
-        """The regions of ``batch`` on levels of ``sizes`` (height, width in cells) and ``strides`` (pixels)."""
-        anchors = [_anchors(size, stride, self.anchor_scale) for size, stride in zip(sizes, strides, strict=True)]
-        return Regions(self, anchors, pad_truth(batch))
+    def __call__(self, sizes: Sequence[Sequence[int]], strides: Sequence[int], context: Context) -> Regions:
+        """The regions of a batch on the student's levels, ``sizes`` (height, width) in cells, ``strides`` in pixels."""
+        targets = context.targets
+        if self.student_targets and isinstance(targets, CellTargets):
+            return Regions(self, targets.anchors, targets.sizes, targets.truth, targets.positive > 0)
+        levels = [_anchors(size, stride, self.anchor_scale) for size, stride in zip(sizes, strides, strict=True)]
+        anchors, cells, truth = paddle.concat(levels), [level.shape[0] for level in levels], pad_truth(context.batch)
+        assigner = ATSSAssigner(topk=self.topk, deviation=self.deviation)
+        return Regions(self, anchors, cells, truth, assigner(anchors, cells, truth).positive)
 
 
 class Regions:
@@ -53,19 +63,21 @@ class Regions:
 
     Args:
         finder: the settings.
-        anchors: corner boxes float32 (H * W, 4) in pixels per level.
+        anchors: corner boxes float32 (P, 4) in pixels.
+        sizes: cells of each level.
         truth: the boxes.
+        positive: bool (N, P), the cells that are assigned to a box.
     """
 
-    def __init__(self, finder: RegionFinder, anchors: Sequence[Tensor], truth: PaddedTruth) -> None:
+    def __init__(
+        self, finder: RegionFinder, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth, positive: Tensor
+    ) -> None:
         self._finder, self._truth = finder, truth
-        self._sizes = [level.shape[0] for level in anchors]
-        self._anchors = paddle.concat(list(anchors))
+        self._anchors, self._sizes, self._positive = anchors, list(sizes), positive
 
     def main(self) -> list[Tensor]:
-        """Cells that ATSS assigns to a box, bool (Zhang et al., arXiv 1912.02424)."""
-        assigner = ATSSAssigner(topk=self._finder.topk, deviation=self._finder.deviation)
-        return self._split(assigner(self._anchors, self._sizes, self._truth).positive)
+        """Cells that are assigned to a box, bool."""
+        return self._split(self._positive)
 
     def valuable(self) -> list[Tensor]:
         """The overlap (IoU) float32 of each cell with a box in whose valuable region it is, 0 elsewhere.
