@@ -26,7 +26,7 @@ class Runtime:
 
     architecture: str
     metric: Literal["COCO", "VOC"] = "COCO"
-    map_type: Literal["11point", "integral"] = "11point"
+    map_type: Literal["11point", "integral", "coco_style"] = "11point"
     num_classes: int = 80
     epoch: int = 0
     seed: int = 0

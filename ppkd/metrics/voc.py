@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,8 @@ from ppkd.metrics.precision import curve, eleven_point, integral, match, overlap
 from ppkd.metrics.show import ascii_table, draw_curve
 
 CURVES = "voc_pr_curve"
+PERCENT = range(50, 100, 5)
+"""The overlaps of ``coco_style``."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,19 @@ class ClassRow:
 
 
 class VOCMetric(Metric):
-    """Mean average precision at one overlap, over the classes that occur in the evaluated images.
+    """Mean average precision over the classes that occur in the evaluated images.
 
     Args:
-        map_type: ``11point`` (VOC 2007) or ``integral`` (VOC 2010 and later).
-        overlap_thresh: a detection is right if it overlaps more than this.
+        map_type: ``11point`` (VOC 2007) or ``integral`` (VOC 2010 and later) at one overlap, or ``coco_style``: the
+            integral at each of the overlaps 0.5, 0.55 ... 0.95, as localisation distillation is reported on VOC (Zheng
+            et al., arXiv 2102.12252).
+        overlap_thresh: a detection is right in the table if it overlaps more than this.
         is_bbox_normalized: False takes corners as pixels inside the box (width x2 - x1 + 1), the devkit's convention.
         evaluate_difficult: count boxes marked difficult like any other; otherwise neither finding nor missing them
             counts, which always holds for crowds.
 
-    :meth:`accumulate` gives ``mAP`` in 0..1; ``table`` has a row for every class.
+    :meth:`accumulate` gives ``mAP`` in 0..1, with ``coco_style`` instead ``AP50``, ``AP55`` ... ``AP95`` and ``AP``,
+    their mean; ``table`` has a row for every class.
     """
 
     def __init__(
@@ -48,13 +54,13 @@ class VOCMetric(Metric):
         output_dir: str | os.PathLike[str] | None = None,
         classwise: bool = False,
         save_prediction_only: bool = False,
-        map_type: Literal["11point", "integral"] = "11point",
+        map_type: Literal["11point", "integral", "coco_style"] = "11point",
         overlap_thresh: float = 0.5,
         is_bbox_normalized: bool = False,
         evaluate_difficult: bool = False,
     ) -> None:
         super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
-        self.headline = "mAP"
+        self.headline = "AP" if map_type == "coco_style" else "mAP"
         self.map_type = map_type
         self.overlap_thresh = overlap_thresh
         self.is_bbox_normalized = is_bbox_normalized
@@ -62,9 +68,25 @@ class VOCMetric(Metric):
         self.table: list[ClassRow] = []
 
     def _compute(self) -> dict[str, float]:
+        asked = {f"AP{percent}": percent / 100 for percent in PERCENT} if self.headline == "AP" else {}
+        positives, found = self._matched((self.overlap_thresh, *asked.values()))
+        names = self.dataset.class_names
+        self.table = [self._row(*item) for item in zip(names, found, positives.tolist(), strict=True)]
+        if not asked:
+            return {"mAP": _mean([row.ap for row in self.table if row.ap is not None])}
+        figures = {
+            name: _mean(
+                [self._average(own[:, [0, column]], gts) for own, gts in zip(found, positives, strict=True) if gts]
+            )
+            for column, name in enumerate(asked, start=2)
+        }
+        return {"AP": _mean(list(figures.values())), **figures}
+
+    def _matched(self, thresholds: Sequence[float]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Per class, the number of boxes to be found, and score and outcome at each threshold of its detections."""
         classes = len(self.dataset.class_names)
         positives = np.zeros(classes, np.int64)
-        found: list[list[np.ndarray]] = [[] for _ in range(classes)]
+        found = [[np.zeros((0, 1 + len(thresholds)))] for _ in range(classes)]
         for annotation in self.dataset.annotations:
             if annotation.im_id not in self._images:
                 continue
@@ -79,28 +101,36 @@ class VOCMetric(Metric):
                 overlap = overlaps(
                     own[:, 2:], annotation.gt_bbox[truth].astype(np.float64), not self.is_bbox_normalized
                 )
-                found[label].append(np.column_stack([own[:, 1], match(overlap, ignored[truth], self.overlap_thresh)]))
-        self.table = [
-            self._row(*item) for item in zip(self.dataset.class_names, found, positives.tolist(), strict=True)
-        ]
-        precisions = [row.ap for row in self.table if row.ap is not None]
-        return {"mAP": float(np.mean(precisions)) if precisions else 0.0}
+                outcomes = [match(overlap, ignored[truth], threshold) for threshold in thresholds]
+                found[label].append(np.column_stack([own[:, 1], *outcomes]))
+        return positives, [np.concatenate(parts) for parts in found]
 
-    def _row(self, name: str, found: list[np.ndarray], gts: int) -> ClassRow:
-        pairs = np.concatenate(found) if found else np.zeros((0, 2))
+    def _row(self, name: str, found: np.ndarray, gts: int) -> ClassRow:
         if gts == 0:
-            return ClassRow(name, 0, len(pairs), None, None)
-        recall, precision = curve(pairs[:, 0], pairs[:, 1].astype(np.int64), gts)
-        average = eleven_point if self.map_type == "11point" else integral
+            return ClassRow(name, 0, len(found), None, None)
+        recall, precision = curve(found[:, 0], found[:, 1].astype(np.int64), gts)
         if self.classwise and self.output_dir is not None:
             draw_curve(self.output_dir / CURVES, name, recall, precision, self.overlap_thresh)
-        return ClassRow(name, gts, len(pairs), float(recall[-1]) if len(recall) else 0.0, average(recall, precision))
+        last = float(recall[-1]) if len(recall) else 0.0
+        return ClassRow(name, gts, len(found), last, self._average(found[:, :2], gts))
+
+    def _average(self, found: np.ndarray, gts: int) -> float:
+        """Average precision of detections (k, 2) = score, outcome."""
+        average = eleven_point if self.map_type == "11point" else integral
+        return average(*curve(found[:, 0], found[:, 1].astype(np.int64), gts))
 
     def _log_figures(self, logger: logging.Logger) -> None:
         rows = [(r.name, str(r.gts), str(r.dets), _figure(r.recall), _figure(r.ap)) for r in self.table]
         logger.info("Per-category of VOC AP:\n%s", ascii_table(("class", "gts", "dets", "recall", "ap"), rows))
-        percent = 100 * self.accumulate()["mAP"]
-        logger.info("mAP(%.2f, %s) = %.2f%%", self.overlap_thresh, self.map_type, percent)
+        figures = {name: 100 * value for name, value in self.accumulate().items()}
+        if self.headline == "mAP":
+            logger.info("mAP(%.2f, %s) = %.2f%%", self.overlap_thresh, self.map_type, figures["mAP"])
+        else:
+            logger.info(", ".join(f"{name} = {percent:.2f}%" for name, percent in figures.items()))
+
+
+def _mean(precisions: Sequence[float]) -> float:
+    return float(np.mean(precisions)) if precisions else 0.0
 
 
 def _figure(value: float | None) -> str:

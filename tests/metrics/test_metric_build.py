@@ -25,12 +25,12 @@ def test_coco_is_the_default(config):
     assert metric.headline == "AP"
 
 
-@pytest.mark.parametrize("kind", ["11point", "integral"])
-def test_voc_has_its_kind_from_the_configuration(config, kind):
+@pytest.mark.parametrize(("kind", "headline"), [("11point", "mAP"), ("integral", "mAP"), ("coco_style", "AP")])
+def test_voc_has_its_kind_from_the_configuration(config, kind, headline):
     cfg = config(f"num_classes: 1\nmetric: VOC\nmap_type: {kind}\n")
     metric = build_metric(cfg, TRUTH, output_dir=None, classwise=True)
     assert isinstance(metric, VOCMetric)
-    assert (metric.map_type, metric.headline, metric.classwise) == (kind, "mAP", True)
+    assert (metric.map_type, metric.headline, metric.classwise) == (kind, headline, True)
 
 
 def test_another_number_of_classes_names_the_line(config):

@@ -23,7 +23,7 @@ def plain_overlap(p, g):
     return width * height / (sum(areas) - width * height)
 
 
-def plain_average_precision(truth, detections, label, kind):
+def plain_average_precision(truth, detections, label, kind, threshold=0.5):
     """One class by the devkit's procedure: all detections of all images, best first, one after the other."""
     boxes = {a.im_id: a.gt_bbox[a.gt_class == label].astype(float).tolist() for a in truth.annotations}
     difficult = {a.im_id: a.difficult[a.gt_class == label].tolist() for a in truth.annotations}
@@ -33,9 +33,9 @@ def plain_average_precision(truth, detections, label, kind):
     taken, true, points = set(), 0, []
     for im_id, row in queue:
         best, place = max(((plain_overlap(row[2:], g), -i) for i, g in enumerate(boxes[im_id])), default=(0, 0))
-        if best > 0.5 and difficult[im_id][-place]:
+        if best > threshold and difficult[im_id][-place]:
             continue
-        if best > 0.5 and (im_id, place) not in taken:
+        if best > threshold and (im_id, place) not in taken:
             taken.add((im_id, place))
             true += 1
         points.append((true / positives, true / (len(points) + 1)))
@@ -58,6 +58,42 @@ def test_figures_are_those_of_a_plain_loop(kind, seed):
     assert metric.accumulate()["mAP"] == pytest.approx(np.mean(wanted), abs=1e-12)
     assert [row.ap for row in metric.table] == pytest.approx(wanted, abs=1e-12)
     assert 0.2 < np.mean(wanted) < 0.9
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_coco_style_is_the_plain_loop_at_ten_overlaps_and_its_mean(seed):
+    truth = random_truth(seed, images=30)
+    detections = random_detections(truth, seed)
+    metric = feed(VOCMetric(truth, map_type="coco_style"), detections)
+    figures = metric.accumulate()
+    wanted = {
+        f"AP{percent}": np.mean(
+            [plain_average_precision(truth, detections, label, "integral", percent / 100) for label in range(4)]
+        )
+        for percent in (50, 55, 60, 65, 70, 75, 80, 85, 90, 95)
+    }
+    assert list(figures) == ["AP", *wanted]
+    assert {name: figures[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
+    assert figures["AP"] == pytest.approx(np.mean(list(wanted.values())), abs=1e-12)
+    assert metric.headline == "AP"
+    at_half = VOCMetric(truth, map_type="integral")
+    assert feed(at_half, detections).accumulate()["mAP"] == figures["AP50"] > figures["AP75"] > figures["AP95"]
+    assert metric.table == at_half.table
+
+
+def test_coco_style_of_a_case_worked_by_hand_and_its_line_in_the_log(caplog):
+    truth = Truth([annotation(1, [A], [0])], ["cell", "never"])
+    overlapping = [0, 0, 99, 71]  # 0.72 of the box: right at 0.5 to 0.7
+    metric = feed(VOCMetric(truth, map_type="coco_style"), {1: [[0, 0.9, *overlapping]]})
+    assert metric.accumulate()["AP"] == pytest.approx(0.5)
+    with caplog.at_level(logging.INFO):
+        metric.log(logging.getLogger("test"))
+    assert caplog.records[-1].getMessage().startswith("AP = 50.00%, AP50 = 100.00%, AP55 = 100.00%")
+    assert (
+        caplog.records[-1]
+        .getMessage()
+        .endswith("AP70 = 100.00%, AP75 = 0.00%, AP80 = 0.00%, AP85 = 0.00%, AP90 = 0.00%, AP95 = 0.00%")
+    )
 
 
 def worked_case():
