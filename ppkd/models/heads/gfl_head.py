@@ -24,7 +24,7 @@ from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
-from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.models.postprocess.suppression import Suppression
 from ppkd.structures import Batch, DistributionRecord, LevelSpec
 from ppkd.utils.errors import ConfigError
 
@@ -50,7 +50,7 @@ class GFLHead(nn.Layer):
         conv_feat: FCOSFeat,
         loss_dfl: DistributionFocalLoss,
         loss_bbox: GIoULoss,
-        nms: MultiClassNMS,
+        nms: Suppression,
         loss_qfl: QualityFocalLoss | None = None,
         loss_class: QualityFocalLoss | None = None,
         dgqp_module: DGQP | None = None,

@@ -18,7 +18,7 @@ from ppkd.models.heads.retina_feat import RetinaFeat
 from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
-from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.models.postprocess.suppression import Suppression
 from ppkd.structures import Batch, BoxDeltaRecord, LevelSpec
 from ppkd.structures.boxes import decode_deltas
 
@@ -42,7 +42,7 @@ class RetinaHead(nn.Layer):
         bbox_assigner: MaxIoUAssigner,
         loss_class: FocalLoss,
         loss_bbox: SmoothL1Loss,
-        nms: MultiClassNMS,
+        nms: Suppression,
         num_classes: int = 80,
         prior_prob: float = 0.01,
         nms_pre: int = 1000,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from paddle import Tensor
 
 from ppkd.config import register
-from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.models.postprocess.suppression import Suppression
 from ppkd.models.postprocess.yolo_box import YOLOBox
 
 
@@ -15,7 +15,7 @@ from ppkd.models.postprocess.yolo_box import YOLOBox
 class BBoxPostProcess:
     """A decoder, then non-maximum suppression."""
 
-    def __init__(self, *, decode: YOLOBox, nms: MultiClassNMS):
+    def __init__(self, *, decode: YOLOBox, nms: Suppression):
         self.decode = decode
         self.nms = nms
 

@@ -9,7 +9,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.models.layers.select import best_rows, take_rows
-from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.models.postprocess.suppression import Suppression
 
 
 def by_anchor(level: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class DensePostProcess:
     def __init__(
         self,
         *,
-        nms: MultiClassNMS,
+        nms: Suppression,
         nms_pre: int,
         decode: Callable[[Tensor, Tensor], Tensor],
         activation: Callable[[Tensor], Tensor] = F.sigmoid,

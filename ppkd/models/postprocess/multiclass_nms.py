@@ -7,10 +7,11 @@ from typing import Literal
 from paddle import Tensor, _C_ops
 
 from ppkd.config import register
+from ppkd.models.postprocess.suppression import Suppression
 
 
 @register
-class MultiClassNMS:
+class MultiClassNMS(Suppression):
     """Keeps, per class, boxes that overlap no better one by more than ``nms_threshold``.
 
     Boxes scoring ``score_threshold`` or less are dropped first, then all but the ``nms_top_k`` best of each class; at

@@ -1,0 +1,18 @@
+"""What every non-maximum suppression is to a post-processor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from paddle import Tensor
+
+
+class Suppression(ABC):
+    """Turns decoded boxes and their scores into detections."""
+
+    @abstractmethod
+    def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Detections float32 [K, 6] class, score, x1, y1, x2, y2, image after image, and their counts int32 [N].
+
+        ``boxes`` are float32 [N, P, 4], ``scores`` float32 [N, C, P].
+        """
