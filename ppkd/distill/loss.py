@@ -53,6 +53,8 @@ class DistillLoss(nn.Layer):
         SpecError: an entry is not recorded, no level pairs, or class counts or anchors of paired levels differ.
     """
 
+    paper: ClassVar[str] = ""
+    """The arXiv number of the paper that the loss is from."""
     needs_ground_truth: ClassVar[bool] = False
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,15 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppkd.config import Config, load_config
-from ppkd.config.registry import lookup, names
+from ppkd.config import Config
 from ppkd.distill import DistillLoss
+from ppkd.distill.methods import CLASSES, example, registered
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
 from ppkd.structures import Batch
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-CLASSES = 4
 HEIGHT, WIDTH = 64, 96
-
-
-def registered(base: type) -> list[str]:
-    """Names of all components that are a ``base``."""
-    return [name for name in names() if issubclass(lookup(name, "tests").cls, base)]
-
 
 DETECTORS = registered(Detector)
 LOSSES = registered(DistillLoss)
@@ -33,19 +25,8 @@ LOSSES = registered(DistillLoss)
 
 @cache
 def small_config(detector: str) -> Config:
-    """The smallest published configuration of a detector: those for a processor come first."""
-    for path in sorted(configurations(), key=lambda path: ("shapes" not in path.parts, "bccd" not in path.parts, path)):
-        cfg = load_config(str(path), ["pretrain_weights=null", f"num_classes={CLASSES}"])
-        if cfg["architecture"] == detector:
-            return cfg
-    raise AssertionError(f"no configuration in configs/ uses {detector}")
-
-
-def configurations() -> Iterator[Path]:
-    """Configurations that stand by themselves."""
-    for path in CONFIGS.glob("*/*.yml"):
-        if load_config(str(path)).get("architecture"):
-            yield path
+    """The smallest published configuration of a detector."""
+    return example(detector, CONFIGS)
 
 
 def detector(name: str, seed: int) -> Detector:

@@ -36,6 +36,7 @@ class ClassKD(DistillLoss):
         SpecError: one of the two records no class logits, or classes or anchors differ.
     """
 
+    paper = "2102.12252"
     needs_ground_truth = True
 
     def __init__(

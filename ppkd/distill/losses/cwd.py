@@ -74,6 +74,8 @@ class CWD(LevelWise):
         schedule: how the weight changes with the epoch.
     """
 
+    paper = "2011.13256"
+
     def __init__(
         self,
         student: DetectorSpec,

@@ -40,6 +40,7 @@ class FeatureImitation(DistillLoss):
         SpecError: one of the two does not record what the region needs.
     """
 
+    paper = "2204.05957"
     needs_ground_truth = True
 
     def __init__(

@@ -147,6 +147,7 @@ class FGD(LevelWise):
         schedule: how the weight changes with the epoch.
     """
 
+    paper = "2111.11837"
     needs_ground_truth = True
 
     def __init__(

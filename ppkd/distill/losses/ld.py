@@ -47,6 +47,7 @@ class LD(DistillLoss):
         SpecError: one of the two records no box distributions, or their bins differ.
     """
 
+    paper = "2102.12252"
     needs_ground_truth = True
 
     def __init__(

@@ -118,6 +118,8 @@ class MGD(LevelWise):
         schedule: how the weight changes with the epoch.
     """
 
+    paper = "2205.01529"
+
     def __init__(
         self,
         student: DetectorSpec,

@@ -56,6 +56,8 @@ class Mimic(LevelWise):
         schedule: how the weight changes with the epoch.
     """
 
+    paper = "1412.6550"
+
     def __init__(
         self,
         student: DetectorSpec,

@@ -33,6 +33,8 @@ class OutputL2(DistillLoss):
         SpecError: the two share no head entry, or their classes or anchors differ.
     """
 
+    paper = "1312.6184"
+
     def __init__(
         self,
         student: DetectorSpec,

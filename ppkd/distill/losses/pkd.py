@@ -74,6 +74,8 @@ class PKD(LevelWise):
         SpecError: channels of a paired level differ.
     """
 
+    paper = "2207.02039"
+
     def __init__(
         self,
         student: DetectorSpec,

@@ -76,6 +76,8 @@ class YOLOv3FineGrained(DistillLoss):
         SpecError: one of the two is no YOLOv3, or their classes or anchors differ.
     """
 
+    paper = "1805.06361"
+
     def __init__(
         self,
         student: DetectorSpec,
