@@ -14,11 +14,11 @@ import numpy as np
 CLASSES = ("circle", "square", "triangle", "star")
 SPLITS = {"train": 1, "val": 2, "unlabelled": 3}
 EMPTY_SHARE = 0.08
-SHAPES = (2, 7)
+SHAPES = (3, 8)
 SHAPE_SIDE = (0.15, 0.5)
 LEAST_VISIBLE = 0.5
 LEAST_CONTRAST = 80.0
-HUE_SPREAD = 40.0
+HUE_SPREAD = 20.0
 LARGEST_TURN = 0.35
 SUBPIXEL_BITS = 4
 JPEG_QUALITY = 92
@@ -117,7 +117,7 @@ def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Sh
             owner = claimed
             shapes.append(Shape(label, outline))
             _paint(image, outline, label, rng)
-    noise = rng.normal(0, rng.uniform(3, 10), image.shape).astype(np.float32)
+    noise = rng.normal(0, rng.uniform(2, 6), image.shape).astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)) + noise
     return np.clip(image, 0, 255).astype(np.uint8), shapes
 
@@ -164,7 +164,7 @@ def _paint(image: np.ndarray, outline: Outline, label: int, rng: np.random.Gener
 
 
 def _class_colour(label: int, rng: np.random.Generator) -> np.ndarray:
-    """RGB float32 (3,): hues of two classes overlap a little, so that outlines matter too."""
+    """RGB float32 (3,): a hue near the class's own, in any strength."""
     hue = 360 * label / len(CLASSES) + rng.uniform(-HUE_SPREAD, HUE_SPREAD)
     hsv = np.array([[[hue % 360, rng.uniform(0.4, 1.0), rng.uniform(0.4, 1.0)]]], np.float32)
     return 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
@@ -180,12 +180,12 @@ def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
     """A smooth wash of muted colours with strokes and rings, float32 (size, size, 3)."""
     cells = int(rng.integers(2, 7))
-    wash = rng.uniform(40, 215) + rng.uniform(-40, 40, (cells, cells, 1)) + rng.uniform(-25, 25, (cells, cells, 3))
+    wash = rng.uniform(40, 215) + rng.uniform(-40, 40, (cells, cells, 1)) + rng.uniform(-10, 10, (cells, cells, 3))
     image = cv2.resize(wash.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    for _ in range(rng.integers(1, 7)):
+    for _ in range(rng.integers(0, 4)):
         start, end = rng.integers(0, size, (2, 2)).tolist()
         cv2.line(image, start, end, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
-    for _ in range(rng.integers(0, 3)):
+    for _ in range(rng.integers(0, 2)):
         centre, radius = rng.integers(0, size, 2).tolist(), int(rng.uniform(0.05, 0.2) * size)
         cv2.circle(image, centre, radius, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
     return np.ascontiguousarray(np.clip(image, 0, 255))
