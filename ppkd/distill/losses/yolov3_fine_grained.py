@@ -53,7 +53,7 @@ def _level(
     centre = _cross_entropy(box[:, :, :2], F.sigmoid(soft_box[:, :, :2]))
     size = (box[:, :, 2:] - soft_box[:, :, 2:].detach()).abs()
     boxes = ((centre + size).sum(axis=2, keepdim=True) * weight).mean()
-    classes = (_cross_entropy(cls, F.sigmoid(soft_cls)) * weight).mean()
+    classes = (_cross_entropy(cls, F.sigmoid(soft_cls)).mean(axis=2, keepdim=True) * weight).mean()
     present = (soft_objectness > 0).astype(objectness.dtype)
     return boxes + classes + _cross_entropy(objectness, present).mean()
 
