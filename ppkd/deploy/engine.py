@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, NDArray[Any]]
 Device = Literal["CPU", "GPU"]
 RunMode = Literal["paddle", "trt_fp32", "trt_fp16"]
-RUN_MODES: tuple[RunMode, ...] = ("paddle", "trt_fp32", "trt_fp16")
 
 _PROGRAMS = ("model.json", "model.pdmodel", "inference.json", "inference.pdmodel")
 _GPU_MEMORY_MB = 200
