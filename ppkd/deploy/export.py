@@ -52,7 +52,7 @@ class Undecoded(nn.Layer):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The record's entries except the neck's, entry by entry, level by level."""
         record = self.model.extract({"image": image})
-        return tuple(level for name in record.entries() if name != "neck" for level in getattr(record, name))
+        return tuple(tensor for name in record.entries() if name != "neck" for tensor in record.tensors(name))
 
 
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:

@@ -15,6 +15,8 @@ from ppkd.models.detectors.detector import Detector
 from ppkd.structures import Batch, Record
 from ppkd.utils.errors import ConfigError
 
+HALF = (paddle.float16, paddle.bfloat16)
+
 
 class DistillModel(nn.Layer):
     """One training step: student record, targets, task losses, teacher record, each distillation loss.
@@ -116,4 +118,4 @@ def labelled_part(batch: Batch) -> LabelledPart | None:
 
 
 def _float32(record: Record) -> Record:
-    return record.map(lambda level: level if level.dtype == paddle.float32 else level.astype("float32"))
+    return record.map(lambda tensor: tensor.astype("float32") if tensor.dtype in HALF else tensor)

@@ -1,16 +1,17 @@
-"""Records: the raw results of a detector, one tensor per pyramid level, before any decoding.
+"""Records: the raw results of a detector before any decoding, per pyramid level or per proposal.
 
-Record classes nest, so what a detector offers to a loss *is* its record type.
+Record classes nest, so what a detector offers to a loss *is* its record type. An entry is a list with one tensor per
+level, or a single tensor whose rows are proposals; all have the images first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from paddle import Tensor
+import paddle
+from paddle import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,33 @@ class Record:
         """Names of what this record holds, base entries first."""
         return tuple(field.name for field in fields(cls))
 
+    def tensors(self, entry: str) -> list[Tensor]:
+        """The tensors of ``entry``: one per level, or the one of what is recorded per proposal."""
+        found = getattr(self, entry)
+        return found if isinstance(found, list) else [found]
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The record with ``function`` applied to every tensor."""
-        return type(self)(**{name: [function(level) for level in getattr(self, name)] for name in self.entries()})
+        changed = {}
+        for name in self.entries():
+            tensors = [function(tensor) for tensor in self.tensors(name)]
+            changed[name] = tensors if isinstance(getattr(self, name), list) else tensors[0]
+        return type(self)(**changed)
 
     def images(self, index: Tensor) -> Self:
         """The record of the images at ``index``, int64 (M,), in that order."""
         return self.map(lambda level: level.index_select(index, axis=0))
 
     def levels(self, positions: Sequence[int]) -> Self:
-        """The record of the pyramid levels at ``positions``, in that order, for records of equally many levels."""
-        return type(self)(**{name: [getattr(self, name)[i] for i in positions] for name in self.entries()})
+        """The record of the pyramid levels at ``positions``, in that order, for records of equally many levels.
+
+        What is recorded per proposal stays as it is.
+        """
+        kept = {}
+        for name in self.entries():
+            found = getattr(self, name)
+            kept[name] = [found[i] for i in positions] if isinstance(found, list) else found
+        return type(self)(**kept)
 
 
 @dataclass(frozen=True)
@@ -64,3 +81,33 @@ class YOLORecord(DenseRecord):
 
     objectness: list[Tensor]
     box_xywh: list[Tensor]
+
+
+@dataclass(frozen=True)
+class RoIRecord(Record):
+    """Adds what a two-stage detector records: R proposals of every image, and the maps that they come from.
+
+    An image with fewer proposals has padding behind them, whose numbers mean nothing. C is the number of classes;
+    class-specific boxes have K = 4 * C numbers, class-agnostic ones 4.
+
+    Attributes:
+        proposals: corner boxes float32 [N, R, 4] in pixels of the network's input, without gradient.
+        proposal_num: int64 [N], how many of an image's rows are proposals.
+        roi_features: what is pooled from the neck at the proposals, float32 [N, R, channels, side, side].
+        roi_logits: raw class numbers float32 [N, R, C + 1], the background last.
+        roi_deltas: raw box offsets float32 [N, R, K].
+        rpn_logits: raw objectness of the anchors, float32 [N, A, 1, H, W] per level.
+        rpn_deltas: raw offsets of the anchors, float32 [N, A, 4, H, W] per level.
+    """
+
+    proposals: Tensor
+    proposal_num: Tensor
+    roi_features: Tensor
+    roi_logits: Tensor
+    roi_deltas: Tensor
+    rpn_logits: list[Tensor]
+    rpn_deltas: list[Tensor]
+
+    def valid(self) -> Tensor:
+        """Which rows are proposals, bool [N, R]."""
+        return paddle.arange(self.proposals.shape[1]) < self.proposal_num.unsqueeze(1)

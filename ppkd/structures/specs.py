@@ -8,10 +8,16 @@ from typing import Literal
 
 from ppkd.utils.errors import SpecError
 
+PER_PROPOSAL = 0
+"""The stride of what lies on no grid."""
+
 
 @dataclass(frozen=True)
 class LevelSpec:
-    """One pyramid level: ``channels`` per anchor, ``stride`` in pixels of the network's input, ``anchors`` per cell."""
+    """One pyramid level: ``channels`` per anchor, ``stride`` in pixels of the network's input, ``anchors`` per cell.
+
+    What is recorded per proposal instead of per cell has the ``stride`` :data:`PER_PROPOSAL`.
+    """
 
     channels: int
     stride: int

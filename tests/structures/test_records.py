@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 import pytest
 
-from ppkd.structures import DetectorSpec, LevelSpec, YOLORecord
+from ppkd.structures import DetectorSpec, LevelSpec, RoIRecord, YOLORecord
 from ppkd.utils.errors import SpecError
 
 
@@ -27,3 +27,24 @@ def test_a_spec_names_both_sides_of_a_mismatch():
     spec.offers(["neck"], "PKD")
     with pytest.raises(SpecError, match=r"LD consumes \['box_dist'\].*Toy records \['neck'\]"):
         spec.offers(["box_dist"], "LD")
+
+
+def test_a_record_of_proposals_is_cut_converted_and_thinned_as_a_whole():
+    level = paddle.arange(3, dtype="float32").reshape([3, 1, 1, 1, 1])
+    rows = paddle.arange(6, dtype="float32").reshape([3, 2, 1])
+    record = RoIRecord(
+        neck=[level, level + 1],
+        proposals=rows.expand([3, 2, 4]),
+        proposal_num=paddle.to_tensor([2, 0, 1]),
+        roi_features=rows,
+        roi_logits=rows,
+        roi_deltas=rows,
+        rpn_logits=[level, level + 2],
+        rpn_deltas=[level, level + 3],
+    )
+    assert record.valid().tolist() == [[True, True], [False, False], [True, False]]
+    cut = record.images(paddle.to_tensor([2, 0])).levels([1])
+    assert cut.roi_logits.flatten().tolist() == [4, 5, 0, 1]
+    assert cut.proposal_num.tolist() == [1, 2]
+    assert [tensor.flatten().tolist() for tensor in cut.rpn_deltas] == [[5, 3]]
+    assert len(cut.tensors("rpn_logits")) == len(cut.tensors("roi_features")) == 1
