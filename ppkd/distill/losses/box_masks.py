@@ -53,30 +53,38 @@ def _length(extent: Tensor) -> Tensor:
     return extent[:, :, 1] + 1 - extent[:, :, 0]
 
 
-def _largest(value: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
-    """The largest ``value`` [N, K] of the boxes over each cell [N, H, W], 0 where there is none.
+def topmost(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
+    """Which box lies on top of each cell, the last one that covers it: its index + 1, 0 for none; int64 [N, H, W].
 
-    Boxes are sorted by value, and every row and column of cells gets the set of boxes that cross it, as the bits of
-    integers. A cell's boxes are the intersection of two sets; the highest bit of it is the box looked for.
+    ``rows`` and ``columns`` [N, K, 2] are the first and the last cell of each box; one whose last cell comes before its
+    first covers nothing. Every row and column of cells gets the set of boxes that cross it, as the bits of integers. A
+    cell's boxes are the intersection of two sets; the highest bit of it is the box looked for.
     """
-    order = value.argsort(axis=1)
-    value = paddle.take_along_axis(value, order, axis=1)
-    down, across = (_crossing(ends, order, cells) for ends, cells in ((rows, height), (columns, width)))
+    down, across = _crossing(rows, height), _crossing(columns, width)
     both = paddle.bitwise_and(down.unsqueeze(3), across.unsqueeze(2))
     highest = paddle.searchsorted(_bits(), both, right=True)
     first = paddle.arange(both.shape[1], dtype="int64").reshape([1, -1, 1, 1]) * WORD
-    rank = paddle.where(highest > 0, highest + first, highest).max(axis=1)
+    return paddle.where(highest > 0, highest + first, highest).max(axis=1)
+
+
+def _largest(value: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
+    """The largest ``value`` [N, K] of the boxes over each cell [N, H, W], 0 where there is none."""
+    order = value.argsort(axis=1)
+    value = paddle.take_along_axis(value, order, axis=1)
+    rows, columns = (paddle.take_along_axis(ends, order.unsqueeze(2), axis=1) for ends in (rows, columns))
+    rank = topmost(rows, columns, height, width)
     known = paddle.concat([paddle.zeros([value.shape[0], 1]), value], axis=1)
     return paddle.take_along_axis(known, rank.flatten(1), axis=1).reshape(rank.shape)
 
 
-def _crossing(extent: Tensor, order: Tensor, cells: int) -> Tensor:
-    """The boxes over each position of one axis, in ``order``, as bits: int64 [N, K / 60, cells]."""
-    images, count = order.shape
-    ends = paddle.take_along_axis(extent, order.unsqueeze(2), axis=1)
+def _crossing(ends: Tensor, cells: int) -> Tensor:
+    """The boxes over each position of one axis, as bits: int64 [N, K / 60 rounded up, cells]."""
+    images, count = ends.shape[:2]
     position = paddle.arange(cells, dtype="float32")
     inside = ((position >= ends[:, :, :1]) & (position <= ends[:, :, 1:])).astype("int64")
-    return (inside.reshape([images, count // WORD, WORD, cells]) * _bits().unsqueeze(1)).sum(axis=2)
+    if missing := -count % WORD:
+        inside = paddle.concat([inside, paddle.zeros([images, missing, cells], dtype="int64")], axis=1)
+    return (inside.reshape([images, -1, WORD, cells]) * _bits().unsqueeze(1)).sum(axis=2)
 
 
 def _bits() -> Tensor:

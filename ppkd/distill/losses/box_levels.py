@@ -1,0 +1,62 @@
+"""Which pyramid level a box belongs to and which cells it covers there, as DeFeat and Global Knowledge have it.
+
+The rules are those of the published code of DeFeat (arXiv 2103.14475) and of its successors, peculiarities included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import paddle
+from paddle import Tensor
+
+FINEST = 56.0
+"""Boxes of this side in pixels begin the second level."""
+
+
+def box_levels(boxes: Tensor, count: int, *, inclusive: bool = True) -> Tensor:
+    """The level of corner ``boxes`` (..., 4) in pixels among ``count``, 0 the finest: int64 (...,).
+
+    floor(log2(sqrt((w + 1) (h + 1)) / 56 + 1e-6)), clipped; whatever the strides of the levels are. Not ``inclusive``
+    leaves the two ones away, as extractors of RoI features do.
+    """
+    width, height = ((boxes[..., i + 2] - boxes[..., i] + float(inclusive)).clip(min=0) for i in (0, 1))
+    level = (paddle.sqrt(width * height) / FINEST + 1e-6).log2().floor()
+    return level.clip(0, count - 1).astype("int64")
+
+
+@dataclass(frozen=True)
+class CellSpans:
+    """Cells of boxes on one level: ``rows`` and ``columns`` float32 [N, M, 2], the first and the last one.
+
+    ``single`` bool [N, M] are the boxes that round to no cell and get one, at their upper left corner.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    single: Tensor
+
+    def only(self, chosen: Tensor) -> CellSpans:
+        """The same boxes, but those that are not ``chosen``, bool [N, M], cover nothing."""
+        keep = chosen.unsqueeze(-1)
+        nothing = paddle.to_tensor([0.0, -1.0])
+        rows, columns = (paddle.where(keep, ends, nothing.expand_as(ends)) for ends in (self.rows, self.columns))
+        return CellSpans(rows, columns, self.single)
+
+
+def cell_spans(boxes: Tensor, stride: int, height: int, width: int) -> CellSpans:
+    """The cells of corner ``boxes`` [N, M, 4] in pixels on a level of ``height`` x ``width`` cells.
+
+    Corners in cells are truncated, the far ones are exclusive, and everything is clipped by the map.
+    """
+    cells = (boxes / stride).clip(min=0).floor()
+    columns, rows = (_span(cells[..., i], cells[..., i + 2], most) for i, most in ((0, width), (1, height)))
+    single = (columns[..., 1] < columns[..., 0]) | (rows[..., 1] < rows[..., 0])
+    far = single.unsqueeze(-1)
+    columns, rows = (paddle.where(far, ends[..., :1].expand_as(ends), ends) for ends in (columns, rows))
+    return CellSpans(rows, columns, single)
+
+
+def _span(start: Tensor, end: Tensor, cells: int) -> Tensor:
+    """First and last cell [N, M, 2] from ``start`` to the exclusive ``end`` [N, M]; if none, the last comes first."""
+    return paddle.stack([start.clip(max=cells - 1), end.clip(max=cells) - 1], axis=-1)
