@@ -2,6 +2,7 @@
 
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
+from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
@@ -15,6 +16,7 @@ from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3Fin
 
 __all__ = [
     "CWD",
+    "FBKD",
     "FGD",
     "LD",
     "MGD",
@@ -22,6 +24,7 @@ __all__ = [
     "CWDFeatureLoss",
     "ClassKD",
     "DistillYOLOv3Loss",
+    "FBKDFeatureLoss",
     "FGDFeatureLoss",
     "FeatureImitation",
     "KnowledgeDistillationKLDivLoss",

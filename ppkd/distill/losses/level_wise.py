@@ -9,7 +9,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import Context, DistillLoss, LevelPair
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.structures import DetectorSpec, Record
 from ppkd.utils.errors import SpecError
@@ -26,7 +26,8 @@ class LevelWise(DistillLoss):
         student: what the student records.
         teacher: what the teacher records.
         formula: makes a formula from the student's and the teacher's number of channels; called with the two maps
-            and the batch, it returns a scalar.
+            and the batch, it returns a scalar. Of several, the first is for the finest of the compared levels and the
+            last for all that remain.
         consumes: entries of both records to compare.
         strides: compare levels of these strides only; by default all that both detectors have.
         weight: factor on the loss in the total.
@@ -41,7 +42,7 @@ class LevelWise(DistillLoss):
         student: DetectorSpec,
         teacher: DetectorSpec,
         *,
-        formula: MakeFormula,
+        formula: MakeFormula | Sequence[MakeFormula],
         consumes: Sequence[str] = ("neck",),
         strides: Sequence[int] | None = None,
         weight: float = 1.0,
@@ -50,14 +51,15 @@ class LevelWise(DistillLoss):
         super().__init__(student, teacher, consumes=consumes, weight=weight, schedule=schedule)
         if strides is not None:
             self._keep(strides, student, teacher)
+        makers = formula if isinstance(formula, Sequence) else [formula]
         self.formulas = nn.LayerList(
             [
-                formula(
+                makers[min(rank, len(makers) - 1)](
                     _channels(student, name, pair.student),
                     _channels(teacher, name, pair.teacher),
                 )
                 for name in self.consumes
-                for pair in self.pairs[name]
+                for rank, pair in _ranked(self.pairs[name])
             ]
         )
 
@@ -108,6 +110,12 @@ def feature_norm(feature: Tensor) -> Tensor:
         training=True,
         epsilon=1e-12,
     )
+
+
+def _ranked(pairs: Sequence[LevelPair]) -> list[tuple[int, LevelPair]]:
+    """Every pair behind its rank, 0 for the finest."""
+    strides = sorted(pair.stride for pair in pairs)
+    return [(strides.index(pair.stride), pair) for pair in pairs]
 
 
 def _channels(spec: DetectorSpec, name: str, position: int) -> int:

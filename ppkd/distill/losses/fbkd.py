@@ -1,0 +1,158 @@
+"""FBKD: attention-guided and non-local distillation of features (Zhang and Ma, ICLR 2021, no arXiv number)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppkd.config import register
+from ppkd.distill.losses.level_wise import LevelWise, MakeFormula
+from ppkd.distill.losses.non_local import NonLocal
+from ppkd.distill.schedule import WeightSchedule
+from ppkd.structures import Batch, DetectorSpec
+from ppkd.utils.errors import ConfigError
+
+
+class FBKDFeatureLoss(nn.Layer):
+    """Attention-guided and non-local distillation of one level ("Improve Object Detection with Feature-based Knowledge
+    Distillation: Towards Accurate and Efficient Detectors").
+
+    The sum of four Euclidean norms, each over the whole batch and not divided by its size. With S and T the maps:
+
+    * features: of (T - A S) sqrt(M), A a 1x1 convolution and M the mean of both maps' attentions
+      HW softmax(mean_c |x| / temp), without a gradient;
+    * channels: of mean_hw T - B mean_hw S, B fully connected;
+    * cells: of mean_c T - C mean_c S, C a 3x3 convolution;
+    * relations: of NL(T) - D NL(S), with a :class:`NonLocal` block for each side and a 1x1 convolution D.
+
+    Everything trains, the teacher's block too. The formula is that of the paper's port to MMRazor, where the attention
+    over channels is not used; there the windows are pooled by 2 before, so ``maxpool_stride`` is half as large.
+
+    Args:
+        student_channels: channels of the student's map.
+        teacher_channels: channels of the teacher's map.
+        reduction: the inner channels of the non-local blocks are so many times fewer.
+        maxpool_stride: side of the windows by which the non-local blocks pool their keys, in cells.
+        temp: temperature of the attentions.
+        feature_weight: weight of the features' norm.
+        channel_weight: weight of the channels' norm.
+        spatial_weight: weight of the cells' norm.
+        nonlocal_weight: weight of the relations' norm.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        reduction: int = 4,
+        maxpool_stride: int = 8,
+        temp: float = 0.5,
+        feature_weight: float = 7e-5,
+        channel_weight: float = 4e-3,
+        spatial_weight: float = 4e-3,
+        nonlocal_weight: float = 7e-5,
+    ) -> None:
+        super().__init__()
+        self.temp = temp
+        self.feature_weight, self.nonlocal_weight = feature_weight, nonlocal_weight
+        self.channel_weight, self.spatial_weight = channel_weight, spatial_weight
+        self.adaptation_layers = nn.Conv2D(student_channels, teacher_channels, 1)
+        self.channel_wise_adaptation = nn.Linear(student_channels, teacher_channels)
+        self.spatial_wise_adaptation = nn.Conv2D(1, 1, 3, padding=1)
+        self.student_non_local = NonLocal(student_channels, reduction, maxpool_stride)
+        self.non_local_adaptation = nn.Conv2D(student_channels, teacher_channels, 1)
+        self.teacher_non_local = NonLocal(teacher_channels, reduction, maxpool_stride)
+
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar."""
+        ours, theirs = stu_feature, tea_feature.detach()
+        mask = ((self._attention(ours) + self._attention(theirs)) / 2).detach()
+        features = _norm((theirs - self.adaptation_layers(ours)) * mask.sqrt())
+        channels = _norm(theirs.mean(axis=[2, 3]) - self.channel_wise_adaptation(ours.mean(axis=[2, 3])))
+        cells = _norm(theirs.mean(axis=1, keepdim=True) - self.spatial_wise_adaptation(ours.mean(axis=1, keepdim=True)))
+        relations = _norm(self.teacher_non_local(theirs) - self.non_local_adaptation(self.student_non_local(ours)))
+        return (
+            self.feature_weight * features
+            + self.channel_weight * channels
+            + self.spatial_weight * cells
+            + self.nonlocal_weight * relations
+        )
+
+    def _attention(self, feature: Tensor) -> Tensor:
+        """Spatial attention [N, 1, H, W]; its mean is 1."""
+        size = feature.abs().mean(axis=1, keepdim=True)
+        cells = size.shape[2] * size.shape[3]
+        return (F.softmax(size.flatten(2) / self.temp, axis=2) * cells).reshape(size.shape)
+
+
+def _norm(values: Tensor) -> Tensor:
+    """The Euclidean norm of all ``values``, a scalar; its gradient at zero is zero."""
+    square = (values * values).sum()
+    present = square > 0
+    return paddle.where(present, square, paddle.ones_like(square)).sqrt() * present.astype("float32")
+
+
+@register
+class FBKD(LevelWise):
+    """:class:`FBKDFeatureLoss` on every paired level of two necks; the defaults are published for Faster R-CNN.
+
+    Args:
+        student: what the student records.
+        teacher: what the teacher records.
+        reduction: of the compared levels, finest first; coarser ones are as the last.
+        maxpool_stride: likewise.
+        temp: temperature of the attentions.
+        feature_weight: weight of the features' norm.
+        channel_weight: weight of the channels' norm.
+        spatial_weight: weight of the cells' norm.
+        nonlocal_weight: weight of the relations' norm.
+        strides: compare levels of these strides only; published are the four finest.
+        weight: factor on the loss in the total.
+        schedule: how the weight changes with the epoch.
+
+    Raises:
+        ConfigError: not as many numbers of one as of the other.
+    """
+
+    def __init__(
+        self,
+        student: DetectorSpec,
+        teacher: DetectorSpec,
+        *,
+        reduction: Sequence[int] = (4, 4, 2),
+        maxpool_stride: Sequence[int] = (8, 4, 2),
+        temp: float = 0.5,
+        feature_weight: float = 7e-5,
+        channel_weight: float = 4e-3,
+        spatial_weight: float = 4e-3,
+        nonlocal_weight: float = 7e-5,
+        strides: Sequence[int] | None = None,
+        weight: float = 1.0,
+        schedule: WeightSchedule | None = None,
+    ) -> None:
+        def of(reduction: int, maxpool_stride: int) -> MakeFormula:
+            def formula(ours: int, theirs: int) -> FBKDFeatureLoss:
+                return FBKDFeatureLoss(
+                    ours,
+                    theirs,
+                    reduction=reduction,
+                    maxpool_stride=maxpool_stride,
+                    temp=temp,
+                    feature_weight=feature_weight,
+                    channel_weight=channel_weight,
+                    spatial_weight=spatial_weight,
+                    nonlocal_weight=nonlocal_weight,
+                )
+
+            return formula
+
+        if not reduction or len(reduction) != len(maxpool_stride):
+            raise ConfigError(
+                f"FBKD.reduction is {list(reduction)} and maxpool_stride {list(maxpool_stride)}: give as many of "
+                "one as of the other, at least one"
+            )
+        formulas = [of(*level) for level in zip(reduction, maxpool_stride, strict=True)]
+        super().__init__(student, teacher, formula=formulas, strides=strides, weight=weight, schedule=schedule)
