@@ -37,6 +37,17 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
     return dataset
 
 
+def check_readers(cfg: Config) -> None:
+    """Build the transforms of ``cfg``'s TrainReader and EvalReader and forget them; no data set is opened.
+
+    Raises :class:`ConfigError` for what :func:`build_loader` would refuse in them.
+    """
+    for name in (name for name in ("TrainReader", "EvalReader") if cfg.get(name) is not None):
+        reader: Reader = build(cfg, name)
+        compose(cfg, name, "sample_transforms", reader.sample_transforms)
+        compose(cfg, name, "batch_transforms", reader.batch_transforms)
+
+
 def build_loader(
     cfg: Config,
     mode: Literal["Train", "Eval", "Test"],

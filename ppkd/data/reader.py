@@ -76,6 +76,8 @@ def compose(cfg: Config, name: str, key: str, entries: Any) -> Compose:
     return Compose(built)
 
 
+    if key == "batch_transforms" and any(isinstance(transform, Decode) for transform in built):
+        raise ConfigError(f"{cfg.where(f'{name}.{key}')}: Decode reads one image: move it to {name}.sample_transforms")
 def mixes(transforms: Compose) -> bool:
     """Whether ``Mixup`` is among them."""
     return any(isinstance(transform, Mixup) for transform in transforms.transforms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,9 @@ class OptimizerBuilder:
         if regularizer:
             _check_regularizer(regularizer)
 
+        for name, limit in (("clip_grad_by_norm", clip_grad_by_norm), ("clip_grad_by_value", clip_grad_by_value)):
+            if limit is not None and not 0 < limit < math.inf:
+                raise ConfigError(f"OptimizerBuilder.{name} is {limit}, expected a positive number")
     def build(self, parameters: Sequence[Tensor]) -> paddle.optimizer.Optimizer:
         """An optimizer of ``parameters``; its learning rate is set anew before every step."""
         settings = dict(self.settings)
@@ -71,7 +75,7 @@ class OptimizerBuilder:
         if self.clip_grad_by_norm is not None:
             return paddle.nn.ClipGradByGlobalNorm(clip_norm=self.clip_grad_by_norm)
         if self.clip_grad_by_value is not None:
-            return paddle.nn.ClipGradByValue(max=abs(self.clip_grad_by_value))
+            return paddle.nn.ClipGradByValue(max=self.clip_grad_by_value)
         return None
 
     def _decay(self) -> Any:
@@ -81,7 +85,7 @@ class OptimizerBuilder:
 
 
 def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
-    if kind not in OPTIMIZERS:
+    if not isinstance(kind, str) or kind not in OPTIMIZERS:
         raise ConfigError(
             f"OptimizerBuilder.optimizer.type: no optimizer '{kind}'{nearest(kind, OPTIMIZERS)}; "
             f"known: {', '.join(OPTIMIZERS)}"
@@ -95,19 +99,29 @@ def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
                 f"OptimizerBuilder.optimizer: {kind} has no setting '{key}'{nearest(key, known)}; "
                 f"known: {', '.join(known)}"
             )
-        if not isinstance(value, int | float):
-            raise ConfigError(f"OptimizerBuilder.optimizer.{key}: expected a number or true or false, not {value!r}")
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise ConfigError(
+                f"OptimizerBuilder.optimizer.{key}: expected a number from 0 on, or true or false, not {value!r}"
+            )
+    if kind == "Momentum" and settings.get("momentum", 0) >= 1:
+        raise ConfigError(f"OptimizerBuilder.optimizer.momentum is {settings['momentum']}, expected less than 1")
+    try:
+        OPTIMIZERS[kind](learning_rate=0.0, parameters=[paddle.to_tensor([0.0], place=paddle.CPUPlace())], **settings)
+    except ValueError as error:
+        raise ConfigError(f"OptimizerBuilder.optimizer: {kind} refuses {dict(settings)}: {error}") from error
 
 
 def _check_regularizer(regularizer: Any) -> None:
     if not isinstance(regularizer, Mapping) or set(regularizer) != {"type", "factor"}:
         raise ConfigError(f"OptimizerBuilder.regularizer: expected {{type: L2, factor: 0.0001}}, not {regularizer}")
-    if regularizer["type"] not in REGULARIZERS:
+    if not isinstance(regularizer["type"], str) or regularizer["type"] not in REGULARIZERS:
         raise ConfigError(
             f"OptimizerBuilder.regularizer.type: expected {' or '.join(REGULARIZERS)}, not {regularizer['type']}"
         )
-    if not isinstance(regularizer["factor"], int | float):
-        raise ConfigError(f"OptimizerBuilder.regularizer.factor: expected a number, not {regularizer['factor']!r}")
+    if not isinstance(regularizer["factor"], int | float) or not 0 <= regularizer["factor"] < math.inf:
+        raise ConfigError(
+            f"OptimizerBuilder.regularizer.factor: expected a number from 0 on, not {regularizer['factor']!r}"
+        )
 
 
 def _is_undecayed(parameter: Tensor) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 
 from paddle import nn
 
-from ppkd.config import Config, Runtime, check
+from ppkd.config import Config, Runtime, build, check
 from ppkd.data import build_dataset
+from ppkd.data.build import check_readers
+from ppkd.engine.schedules import build_schedule
 from ppkd.models import build_detector
 from ppkd.models.weights import load_pretrain
 from ppkd.report.complexity import complexity, count_parameters
@@ -24,6 +26,9 @@ logger = get_logger(__name__)
 def check_all(cfg: Config, slim: Config | None) -> None:
     """Check the configurations of a run before anything heavy starts; raises :class:`ConfigError`."""
     check(cfg)
+    check_readers(cfg)
+    build(cfg, {"name": "OptimizerBuilder"})
+    build_schedule(cfg, 1)
     if slim is not None:
         from ppkd.distill.build import check_slim
 

@@ -173,6 +173,8 @@ class LearningRate:
         if len(decays) != 1 or len(warmups) > 1 or len(decays) + len(warmups) != len(parts):
             names = [type(part).__name__ for part in parts]
             raise ConfigError(f"LearningRate.schedulers: expected one decay and at most one warm-up, got {names}")
+        if not 0 <= base_lr < math.inf:
+            raise ConfigError(f"LearningRate.base_lr is {base_lr}, expected a number from 0 on")
         self.base_lr = base_lr
         self.decay = decays[0]
         self.warmup = warmups[0] if warmups else None

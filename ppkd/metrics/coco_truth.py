@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -14,10 +15,10 @@ Entry = dict[str, Any]
 def ground_truth(dataset: DetectionDataset, im_ids: Collection[int]) -> dict[str, list[Entry]]:
     """``images``, ``categories`` and ``annotations`` of the images ``im_ids``.
 
-    A data set of a json file is read from it, so that areas of segments and crowds count as COCO means them; missing
-    areas are those of the boxes. Others are converted: the evaluation knows no difficult boxes, and they become
-    crowds, which are neither rewarded nor missed. Annotations are numbered from 1, because the evaluation takes a match
-    with number 0 for none.
+    A data set of a json file is read from it, so that areas of segments and crowds count as COCO means them; areas
+    that are missing or no number are those of the boxes, and a box with a coordinate that is not finite is left out.
+    Others are converted: the evaluation knows no difficult boxes, and they become crowds, which are neither rewarded
+    nor missed. Annotations are numbered from 1, because the evaluation takes a match with number 0 for none.
     """
     wanted = set(im_ids)
     from_file = dataset.anno_path is not None and dataset.anno_path.suffix.lower() == ".json"
@@ -37,13 +38,19 @@ def _from_json(dataset: DetectionDataset, wanted: set[int]) -> Iterator[Entry]:
     for entry in read_json(dataset.anno_path).get("annotations", ()):
         if entry["image_id"] in wanted and entry["category_id"] in categories:
             box = entry["bbox"]
+            if not all(map(math.isfinite, box)):
+                continue
             yield {
                 "image_id": entry["image_id"],
                 "category_id": entry["category_id"],
                 "bbox": box,
-                "area": entry["area"] if entry.get("area") is not None else box[2] * box[3],
-                "iscrowd": int(entry.get("iscrowd") or 0),
+                "area": entry["area"] if _is_area(entry.get("area")) else box[2] * box[3],
+                "iscrowd": int(bool(entry.get("iscrowd"))),
             }
+
+
+def _is_area(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf
 
 
 def _converted(dataset: DetectionDataset, wanted: set[int]) -> Iterator[Entry]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import paddle
-from paddle import Tensor
+if TYPE_CHECKING:
+    from paddle import Tensor
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,6 @@ class RoIRecord(Record):
 
     def valid(self) -> Tensor:
         """Which rows are proposals, bool [N, R]."""
+        import paddle
+
         return paddle.arange(self.proposals.shape[1]) < self.proposal_num.unsqueeze(1)

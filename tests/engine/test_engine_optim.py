@@ -84,7 +84,7 @@ def test_unknown_names_are_refused_with_the_nearest():
     [
         ({"regularizer": {"type": "L3", "factor": 1.0}}, "L1 or L2"),
         ({"regularizer": {"type": "L2"}}, "factor: 0.0001"),
-        ({"regularizer": {"type": "L2", "factor": "big"}}, "factor: expected a number, not 'big'"),
+        ({"regularizer": {"type": "L2", "factor": "big"}}, "factor: expected a number from 0 on, not 'big'"),
         ({"optimizer": {"type": "AdamW"}, "regularizer": {"type": "L2", "faktor": 1.0}}, "factor: 0.0001"),
         ({"optimizer": {"type": "Momentum", "momentum": "high"}}, "momentum: expected a number .*, not 'high'"),
     ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from ppkd.config import register
 from ppkd.data.annotation import Annotation
-from ppkd.data.datasets.dataset import DetectionDataset, resolve, stated_side
+from ppkd.data.datasets.dataset import DetectionDataset, exists, inside, resolve, stated_side
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
 
@@ -45,6 +45,7 @@ class COCODataSet(DetectionDataset):
             raise DataError("COCODataSet needs anno_path, the json file")
         self.anno_path: Path = resolve(dataset_dir, anno_path)
         self.image_dir = resolve(dataset_dir, image_dir or "")
+        self._folders = (self.image_dir, *map(Path, filter(None, [dataset_dir])))
         self.summary = Summary()
         content = read_json(self.anno_path)
         self.category_ids, self.class_names = categories(content, self.anno_path)
@@ -67,7 +68,7 @@ class COCODataSet(DetectionDataset):
             if number in names:
                 raise DataError(f"{self.anno_path}: images {names[number]} and {name} share the id {number}")
             names[number] = name
-            if (self.image_dir / name).is_file():
+            if exists(inside(self.image_dir / name, self._folders, self.anno_path), Path.is_file):
                 present.append(image)
             else:
                 self.summary.missing.append(name)
@@ -101,6 +102,8 @@ class COCODataSet(DetectionDataset):
                 self.summary.orphans += 1
             elif load_crowd or not entry.get("iscrowd"):
                 grouped[image].append(entry)
+        if self.summary.orphans and self.summary.orphans == len(content["annotations"]):
+            raise DataError(f"{self.anno_path}: none of its annotations belongs to an image that it lists")
         self._class_of = known
         return grouped
 

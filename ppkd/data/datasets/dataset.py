@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,6 +12,8 @@ import numpy as np
 from ppkd.data.annotation import Annotation
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError
+
+SHOWN = 200
 
 
 class DetectionDataset(Sequence[Annotation]):
@@ -72,7 +75,31 @@ def _share_of_empty(annotations: list[Annotation], full: int, empty: int, ratio:
 def resolve(dataset_dir: str | None, path: str) -> Path:
     """``path`` below ``dataset_dir``, or as it stands where only that exists."""
     below = Path(dataset_dir or "", path)
-    return below if below.exists() or not Path(path).exists() else Path(path)
+    return below if exists(below) or not exists(Path(path)) else Path(path)
+
+
+def exists(path: Path, kind: Callable[[Path], bool] = Path.exists) -> bool:
+    """Whether ``path`` is there; no for a name that no file can have and for a folder that may not be entered."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
+
+
+def inside(path: Path, folders: Sequence[Path], source: Path) -> Path:
+    """``path`` if it names something below one of ``folders``; links are followed wherever they lead.
+
+    Raises :class:`DataError`, naming the annotation file ``source``, for a path that climbs out by ``..`` or starts
+    elsewhere: such a file was made for another machine, or to make this one read what is no part of the data.
+    """
+    full = Path(os.path.normpath(Path.cwd() / path))
+    if not any(full.is_relative_to(os.path.normpath(Path.cwd() / folder)) for folder in folders):
+        shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}..."
+        raise DataError(
+            f"{source}: it names {shown}, which is not below {folders[0] if folders[0].name else Path.cwd()}; "
+            "set dataset_dir to a folder that holds all files"
+        )
+    return path
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from ppkd.config import register
 from ppkd.data.annotation import Annotation
 from ppkd.data.datasets import labels
-from ppkd.data.datasets.dataset import DetectionDataset, read_labels, read_lines, resolve, stated_side
+from ppkd.data.datasets.dataset import DetectionDataset, exists, inside, read_labels, read_lines, resolve, stated_side
 from ppkd.data.image import EXTENSIONS
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
@@ -56,10 +56,12 @@ class VOCDataSet(DetectionDataset):
             raise DataError("VOCDataSet needs anno_path, the list of images and xml files")
         self.anno_path: Path = resolve(dataset_dir, anno_path)
         self.summary = Summary()
+        root = Path(dataset_dir or "")
+        self._folders = (root, root / (image_dir or ""))
         self.class_names = class_names(dataset_dir, label_list)
         self.category_ids = tuple(range(1, len(self.class_names) + 1))
         self._class_of = {name: index for index, name in enumerate(self.class_names)}
-        pairs = read_list(self.anno_path, Path(dataset_dir or ""), image_dir)
+        pairs = read_list(self.anno_path, root, image_dir)
         found = [annotation for index, pair in enumerate(pairs) if (annotation := self._read(index, pair))]
         if not found:
             raise DataError(f"{self.anno_path}: no usable image. {self.summary}")
@@ -68,7 +70,7 @@ class VOCDataSet(DetectionDataset):
         self.summary.count(self.annotations, self.class_names)
 
     def _read(self, index: int, pair: Pair) -> Annotation | None:
-        missing = [path for path in pair if not path.is_file()]
+        missing = [path for path in pair if not exists(inside(path, self._folders, self.anno_path), Path.is_file)]
         if missing:
             self.summary.missing.append(missing[0].name)
             return None
@@ -84,12 +86,14 @@ class VOCDataSet(DetectionDataset):
                 f"{pair.xml}: class '{unknown[0]}' is not among the classes of label_list, "
                 f"{', '.join(self.class_names[:10])}{nearest(unknown[0], self.class_names)}"
             )
+        with np.errstate(over="ignore"):
+            corners = np.array(boxes, np.float32).reshape(-1, 4)
         return Annotation(
             file=pair.image,
             im_id=index,
             height=stated_side(tree.findtext("size/height")),
             width=stated_side(tree.findtext("size/width")),
-            gt_bbox=np.array(boxes, np.float32).reshape(-1, 4),
+            gt_bbox=corners,
             gt_class=np.array([self._class_of[name] for name in names], np.int64),
             is_crowd=np.zeros(len(names), np.int64),
             difficult=np.array(difficult, np.int64),
@@ -122,7 +126,7 @@ def _pair(line: str, below: Path, root: Path, source: Path) -> Pair:
     if match is None:
         raise DataError(f"{source}: the line '{line}' names no image and xml file")
     image, xml = match.groups()
-    return Pair(*(below / part if (below / part).exists() else root / part for part in (image, xml)))
+    return Pair(*(below / part if exists(below / part) else root / part for part in (image, xml)))
 
 
 def stems(folder: Path) -> Mapping[str, Path]:
@@ -153,5 +157,5 @@ def objects(tree: ElementTree.Element) -> tuple[list[list[float]], list[str], li
             raise ValueError("an object lacks its name or bndbox")
         boxes.append([float(corner or "") for corner in corners])
         names.append(name.strip())
-        difficult.append(int(entry.findtext("difficult") or 0))
+        difficult.append(int(int(entry.findtext("difficult") or 0) != 0))
     return boxes, names, difficult
