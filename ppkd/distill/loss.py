@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
+from ppkd.distill.preparation import Material
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.structures import Batch, DetectorSpec, LevelSpec, Record
 from ppkd.utils.errors import SpecError
@@ -21,10 +22,12 @@ class Context:
     Attributes:
         batch: the batch that the records are of.
         targets: the student's assignment of the labelled images, ``None`` when no image of the batch is labelled.
+        epoch: how far training is; 1.5 is the middle of the second epoch.
     """
 
     batch: Batch
     targets: Any | None
+    epoch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,17 @@ class DistillLoss(nn.Layer):
     @abstractmethod
     def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
         """The unweighted loss, a scalar."""
+
+    def due(self, epoch: int) -> bool:
+        """Whether :meth:`prepare` must be called before the first step of ``epoch``; most losses need no preparation."""
+        return False
+
+    def prepare(self, epoch: int, material: Material) -> None:
+        """Make what the loss needs from the training set and both detectors, in evaluation mode without gradients.
+
+        What is to survive a resume belongs into buffers: they are saved with the adapters. A loss that was never
+        prepared must still have a value.
+        """
 
     def weight_at(self, epoch: float) -> float:
         """The weight in force at ``epoch``."""
