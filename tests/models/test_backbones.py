@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import paddle
 import pytest
+from parity_fill import load_keys
 
 from ppkd.models.backbones.darknet import DarkNet
 from ppkd.models.backbones.mobilenet_v1 import MobileNetV1
+from ppkd.models.backbones.res2net import Res2Net, Res2NetBlock
 from ppkd.models.backbones.resnet import ResNet, block_names
+from ppkd.models.backbones.resnet_blocks import ConvNorm
 from ppkd.utils.errors import ConfigError
 
 BUILDERS = {
@@ -17,6 +22,11 @@ BUILDERS = {
     "resnet18_d_dcn": lambda: ResNet(depth=18, variant="d", freeze_at=-1, dcn_v2_stages=(3,)),
     "resnet50_a_short": lambda: ResNet(depth=50, variant="a", num_stages=2, return_idx=(0, 1)),
     "resnext50_b_short": lambda: ResNet(depth=50, groups=32, base_width=4, num_stages=2, return_idx=(1,)),
+    "resnext50_dcn_short": lambda: ResNet(
+        depth=50, groups=32, base_width=4, num_stages=2, return_idx=(1,), dcn_v2_stages=(1,)
+    ),
+    "res2net50_d_dcn_short": lambda: Res2Net(variant="d", num_stages=2, return_idx=(0, 1), dcn_v2_stages=(1,)),
+    "res2next50_short": lambda: Res2Net(width=8, scales=3, groups=4, num_stages=2, return_idx=(1,)),
     "darknet_short": lambda: DarkNet(num_stages=3, return_idx=(1, 2)),
 }
 
@@ -40,6 +50,39 @@ def test_resnet_freezes_the_stem_and_the_first_stages(freeze_at, frozen):
     for name, parameter in backbone.named_parameters():
         if not name.endswith(("_mean", "_variance")):
             assert (parameter.grad is None) is name.startswith(frozen), name
+
+
+def test_res2net_freezes_the_stem_and_the_first_stages():
+    backbone = Res2Net(width=4, num_stages=3, return_idx=(2,), freeze_at=1, freeze_norm=False)
+    trained = {name for name, parameter in backbone.named_parameters() if not parameter.stop_gradient}
+    assert trained
+    assert all(name.startswith("res4.") for name in trained)
+
+
+@pytest.mark.parametrize(("depth", "published"), [(50, "res2net50"), (101, "res2net101_OVERRIDE")])
+def test_res2net_has_the_names_and_shapes_of_the_reference(depth, published):
+    keys = [(name.removeprefix("backbone."), shape) for name, shape in load_keys(f"faster_rcnn_{published}")]
+    found = [(name, list(tensor.shape)) for name, tensor in Res2Net(depth=depth).state_dict().items()]
+    assert found == keys[: len(found)]
+    assert keys[len(found)][0].startswith("neck.")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_shares_of_a_res2net_block_build_on_each_other_unless_it_strides(stride):
+    """A change of one share of the channels reaches the later ones' 3x3 convolutions in blocks of stride 1 only."""
+    conv = partial(ConvNorm, freeze_norm=True)
+    block = Res2NetBlock(8, 8, 2, stride, first=True, scales=4, groups=1, deformable=False, conv=conv)
+    block.eval()
+    seen = []
+    for share in block.branch2b:
+        share.register_forward_post_hook(lambda layer, given, made: seen.append(made))
+    x = paddle.randn([1, 8, 6, 6])
+    with paddle.no_grad():
+        block(x)
+        block.branch2a.norm.bias[:2] = 5.0
+        block(x)
+    moved = [not paddle.allclose(before, after).item() for before, after in zip(seen[:3], seen[3:], strict=True)]
+    assert moved == ([True, True, True] if stride == 1 else [True, False, False])
 
 
 def test_resnet_freezes_its_norms_by_default():
@@ -94,6 +137,7 @@ def test_names_of_long_stages():
         (lambda: ResNet(return_idx=(1, 4)), r"return_idx is \[1, 4\]"),
         (lambda: ResNet(depth=18, groups=32), "depth is 18"),
         (lambda: ResNet(lr_mult_list=(1.0,)), "lr_mult_list has 1 numbers"),
+        (lambda: Res2Net(num_stages=2, return_idx=(2,)), r"Res2Net.return_idx is \[2\]"),
         (lambda: DarkNet(return_idx=(5,)), r"return_idx is \[5\]"),
     ],
 )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
-from paddle import Tensor, nn
-from paddle.nn import functional as F
+from paddle import nn
 
 from ppkd.config import register
+from ppkd.models.backbones.residual import WIDTHS, ResidualBackbone, stem
 from ppkd.models.backbones.resnet_blocks import BasicBlock, BottleNeck, ConvNorm
-from ppkd.models.layers.norm import NormType, freeze
+from ppkd.models.layers.norm import NormType
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-WIDTHS = (64, 128, 256, 512)
 
 
 def block_names(stage: int, count: int) -> list[str]:
@@ -27,7 +26,7 @@ def block_names(stage: int, count: int) -> list[str]:
 
 
 @register(shared=("norm_type",))
-class ResNet(nn.Layer):
+class ResNet(ResidualBackbone):
     """ResNet without its classifier.
 
     Stage i of 0..3 has stride 2^(i+2); ``return_idx`` picks the stages whose maps are returned, ``dcn_v2_stages``
@@ -35,6 +34,8 @@ class ResNet(nn.Layer):
     the stages up to ``freeze_at`` are not trained (-1: all are); ``freeze_norm`` keeps every normalisation at its
     running statistics. ``groups`` and ``base_width`` above their defaults make a ResNeXt.
     """
+
+    stem_name: ClassVar[str] = "conv1"
 
     def __init__(
         self,
@@ -52,12 +53,13 @@ class ResNet(nn.Layer):
         dcn_v2_stages: Sequence[int] = (-1,),
         num_stages: int = 4,
     ):
-        super().__init__()
-        _check(depth, groups, base_width, lr_mult_list, num_stages, return_idx)
-        self.return_idx = tuple(return_idx)
-        self.num_stages = num_stages
+        super().__init__(num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
+        if depth < 50 and (groups, base_width) != (1, 64):
+            raise ConfigError(
+                f"ResNet.groups and base_width need bottleneck blocks: depth is {depth}, choose 50 or more."
+            )
         make = partial(ConvNorm, norm_decay=norm_decay, freeze_norm=freeze_norm)
-        self.conv1 = _stem(variant, "conv1" if groups == 1 else "res_conv1", make)
+        self.conv1 = stem(variant, "conv1" if groups == 1 else "res_conv1", make)
         block = partial(BottleNeck, groups=groups, base_width=base_width) if depth >= 50 else BasicBlock
         expansion = BottleNeck.expansion if depth >= 50 else BasicBlock.expansion
         channels = WIDTHS[0]
@@ -70,46 +72,4 @@ class ResNet(nn.Layer):
             names = block_names(i + 2, count)
             self.add_sublayer(f"res{i + 2}", nn.Sequential(*zip(names, blocks, strict=True)))
         self.out_specs = tuple(LevelSpec(WIDTHS[i] * expansion, 2 ** (i + 2)) for i in sorted(self.return_idx))
-        self._freeze(freeze_at)
-
-    def _freeze(self, last: int) -> None:
-        if last < 0:
-            return
-        freeze(self.conv1)
-        for i in range(min(last + 1, self.num_stages)):
-            freeze(getattr(self, f"res{i + 2}"))
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """The maps of ``out_specs``, finest first, of an image batch [N, 3, H, W]."""
-        x, outputs = F.max_pool2d(self.conv1(image), kernel_size=3, stride=2, padding=1), []
-        for i in range(self.num_stages):
-            x = getattr(self, f"res{i + 2}")(x)
-            if i in self.return_idx:
-                outputs.append(x)
-        return outputs
-
-
-def _stem(variant: str, name: str, conv: partial[ConvNorm]) -> nn.Sequential:
-    """One 7x7 convolution, in variants c and d three 3x3 ones; stride 2, 64 channels."""
-    width = WIDTHS[0]
-    if variant in ("c", "d"):
-        return nn.Sequential(
-            ("conv1_1", conv(3, width // 2, 3, stride=2, relu=True)),
-            ("conv1_2", conv(width // 2, width // 2, 3, relu=True)),
-            ("conv1_3", conv(width // 2, width, 3, relu=True)),
-        )
-    return nn.Sequential((name, conv(3, width, 7, stride=2, relu=True)))
-
-
-def _check(
-    depth: int, groups: int, base_width: int, lr_mult_list: Sequence[float], num_stages: int, return_idx: Sequence[int]
-) -> None:
-    if depth < 50 and (groups, base_width) != (1, 64):
-        raise ConfigError(f"ResNet.groups and base_width need bottleneck blocks: depth is {depth}, choose 50 or more.")
-    if not 1 <= num_stages <= 4 or len(lr_mult_list) != 4:
-        raise ConfigError(
-            f"ResNet.num_stages is {num_stages}, expected 1..4; "
-            f"lr_mult_list has {len(lr_mult_list)} numbers, expected 4."
-        )
-    if not return_idx or not set(return_idx) <= set(range(num_stages)):
-        raise ConfigError(f"ResNet.return_idx is {list(return_idx)}: choose stages 0..{num_stages - 1}.")
+        self.freeze_up_to(freeze_at)
