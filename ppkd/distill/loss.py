@@ -82,7 +82,7 @@ class DistillLoss(nn.Layer):
         """The unweighted loss, a scalar."""
 
     def due(self, epoch: int) -> bool:
-        """Whether :meth:`prepare` must be called before the first step of ``epoch``; most losses need no preparation."""
+        """Whether :meth:`prepare` must be called before the first step of ``epoch``; most losses need no such thing."""
         return False
 
     def prepare(self, epoch: int, material: Material) -> None:
