@@ -141,7 +141,7 @@ def _refuse_unknown(component: Component, settings: Config, given: Mapping[str, 
     if unknown_given:
         raise TypeError(f"{component.name} has no parameters {unknown_given}")
     for key in settings:
-        if key not in component.parameters:
+        if key not in component.parameters and key not in component.without_effect:
             raise LocatedError(
                 settings.mark(key),
                 f"{component.name}.{key} is not a setting of {component.name}{nearest(key, component.parameters)}",

@@ -29,6 +29,7 @@ class Component:
     shared: tuple[str, ...] = ()
     inject: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
 
 
 _COMPONENTS: dict[str, Component] = {}
@@ -38,20 +39,30 @@ _COMPONENTS: dict[str, Component] = {}
 def register(cls: _Class) -> _Class: ...
 @overload
 def register(
-    *, shared: Iterable[str] = (), inject: Iterable[str] = (), aliases: Iterable[str] = ()
+    *,
+    shared: Iterable[str] = (),
+    inject: Iterable[str] = (),
+    aliases: Iterable[str] = (),
+    without_effect: Iterable[str] = (),
 ) -> Callable[[_Class], _Class]: ...
 def register(
-    cls: Any = None, *, shared: Iterable[str] = (), inject: Iterable[str] = (), aliases: Iterable[str] = ()
+    cls: Any = None,
+    *,
+    shared: Iterable[str] = (),
+    inject: Iterable[str] = (),
+    aliases: Iterable[str] = (),
+    without_effect: Iterable[str] = (),
 ) -> Any:
     """Class decorator: the class can be named in a configuration and built by :func:`ppkd.config.build`.
 
     ``shared`` parameters come from the top level of the configuration where the component's own settings are silent
     (``num_classes``); ``inject`` parameters are components, built in this order and handed over. ``aliases`` are
-    other names that a configuration may use.
+    other names that a configuration may use. ``without_effect`` are settings of PaddleDetection's component that mean
+    nothing here, parameters or not: a file may keep them, and :func:`ppkd.config.check` names them.
     """
 
     def add(cls: _Class) -> _Class:
-        component = _component(cls, tuple(shared), tuple(inject), tuple(aliases))
+        component = _component(cls, tuple(shared), tuple(inject), tuple(aliases), tuple(without_effect))
         for name in (component.name, *component.aliases):
             known = _COMPONENTS.get(name)
             if known is not None and known.cls.__module__ != cls.__module__:
@@ -62,14 +73,20 @@ def register(
     return add if cls is None else add(cls)
 
 
-def _component(cls: type, shared: tuple[str, ...], inject: tuple[str, ...], aliases: tuple[str, ...]) -> Component:
+def _component(
+    cls: type,
+    shared: tuple[str, ...],
+    inject: tuple[str, ...],
+    aliases: tuple[str, ...],
+    without_effect: tuple[str, ...],
+) -> Component:
     parameters = dict(inspect.signature(cls).parameters)
     if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values()):
         raise TypeError(f"{cls.__name__} must name every parameter: *args and **kwargs would swallow a typo")
     absent = [name for name in (*shared, *inject) if name not in parameters]
     if absent:
         raise TypeError(f"{cls.__name__} has no parameters {absent}, which it declares as shared or inject")
-    return Component(cls.__name__, cls, parameters, shared, inject, aliases)
+    return Component(cls.__name__, cls, parameters, shared, inject, aliases, without_effect)
 
 
 def find(name: str) -> Component | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from ppkd.config.convert import convert
@@ -38,6 +38,17 @@ WITHOUT_EFFECT = frozenset(
         "master_grad",
         "save_prediction_only",
         "IouType",
+        "act",
+        "assign_on_cpu",
+        "classwise",
+        "exclude_nms",
+        "is_bbox_normalized",
+        "nms_cpu",
+        "output_eval",
+        "to_static",
+        "trt",
+        "use_cpu",
+        "use_process",
         "bias",
         "sync_bn",
         "ema_filter_no_grad",
@@ -46,6 +57,7 @@ WITHOUT_EFFECT = frozenset(
 )
 
 INPUTS = {"image_shape": list[int | None], "num_max_boxes": int}
+UNUSED_INPUTS = tuple(f"{reader}.inputs_def.num_max_boxes" for reader in READERS)
 
 _log = logging.getLogger("ppkd.config")
 
@@ -66,33 +78,44 @@ def check(cfg: Config) -> None:
             valid = [*known, *names(), *WITHOUT_EFFECT]
             raise LocatedError(cfg.mark(key), f"{key} is not a key of a configuration{nearest(key, valid)}")
         _check(cfg, key, cfg.mark(key))
-    used = _check(cfg, options.architecture, cfg.mark("architecture"))
+    plans = _check(cfg, options.architecture, cfg.mark("architecture"))
     for key in DATASETS:
         if cfg.get(key) is not None:
-            used |= _check(cfg, cfg[key], cfg.mark(key))
+            plans += _check(cfg, cfg[key], cfg.mark(key))
     for key in READERS:
-        used |= _check_reader(cfg, key)
-    idle |= {key for key in blocks if lookup(key, "").name not in used | {*TRAINING}}
+        plans += _check_reader(cfg, key)
+    idle |= {key for key in UNUSED_INPUTS if cfg.at(key, None) is not None}
+    used = {each.component.name for each in plans} | {*TRAINING}
+    idle |= {key for key in blocks if lookup(key, "").name not in used} | set(_idle_settings(plans))
     if idle:
         _log.info("%s: without effect here: %s", cfg.path or cfg.origin, ", ".join(sorted(idle)))
 
 
-def _check(cfg: Config, spec: object, mark: Mark) -> set[str]:
-    """Check one component, its parts, and the components named in its settings; the names of all of them."""
+def _idle_settings(plans: Iterable[Plan]) -> Iterator[str]:
+    """``Component (setting, ...)`` for every component with settings that mean nothing here."""
+    found: dict[str, dict[str, None]] = {}
+    for each in plans:
+        kept = (key for key in each.settings if key in each.component.without_effect)
+        found.setdefault(each.component.name, {}).update(dict.fromkeys(kept))
+    return (f"{name} ({', '.join(keys)})" for name, keys in found.items() if keys)
+
+
+def _check(cfg: Config, spec: object, mark: Mark) -> list[Plan]:
+    """Check one component, its parts, and the components named in its settings; the plans of all of them."""
     if not isinstance(spec, str | Config):
         raise LocatedError(mark, f"expected a component's name or settings, not {spec!r}")
     return _check_parts(cfg, plan(cfg, spec, where=mark))
 
 
-def _check_parts(cfg: Config, checked: Plan) -> set[str]:
-    used = {checked.component.name}
+def _check_parts(cfg: Config, checked: Plan) -> list[Plan]:
+    plans = [checked]
     for part in checked.parts.values():
-        used |= _check_parts(cfg, part)
+        plans += _check_parts(cfg, part)
     for key, value in checked.settings.items():
-        if key not in checked.parts:
+        if key not in checked.parts and key not in checked.component.without_effect:
             for nested, mark in _components_in(value):
-                used |= _check(cfg, nested, mark)
-    return used
+                plans += _check(cfg, nested, mark)
+    return plans
 
 
 def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
@@ -105,10 +128,10 @@ def _components_in(value: object) -> Iterator[tuple[Config, Mark]]:
         yield from _components_in(item)
 
 
-def _check_reader(cfg: Config, reader: str) -> set[str]:
+def _check_reader(cfg: Config, reader: str) -> list[Plan]:
     block = cfg.get(reader)
     if block is None:
-        return set()
+        return []
     if not isinstance(block, Config):
         raise LocatedError(cfg.mark(reader), f"{reader} must be a mapping, not {block!r}")
     inputs = block.get("inputs_def")
@@ -117,14 +140,14 @@ def _check_reader(cfg: Config, reader: str) -> set[str]:
         _refuse_unknown(inputs, f"{reader}.inputs_def", INPUTS)
         for key in inputs:
             convert(inputs[key], INPUTS[key], f"{reader}.inputs_def.{key}", inputs.mark(key))
-    used = _check(cfg, reader, cfg.mark(reader))
+    plans = _check(cfg, reader, cfg.mark(reader))
     for key in TRANSFORMS:
         entries = block.get(key) or ()
         if not isinstance(entries, tuple):
             raise LocatedError(block.mark(key), f"{reader}.{key} must be a list of transforms")
         for index, entry in enumerate(entries):
-            used |= _check(cfg, entry, block.mark(f"{key}.{index}"))
-    return used
+            plans += _check(cfg, entry, block.mark(f"{key}.{index}"))
+    return plans
 
 
 def _refuse_unknown(block: Config, name: str, valid: Collection[str]) -> None:

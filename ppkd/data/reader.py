@@ -9,6 +9,9 @@ from ppkd.config import Config, build, register
 from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transform
 from ppkd.utils.errors import ConfigError
 
+OTHERS = ("drop_empty", "collate_batch", "fuse_normalize", "use_process", "bufsize", "cutmix_epoch", "mosaic_epoch")
+"""Settings of PaddleDetection's readers that mean nothing here."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
@@ -43,19 +46,19 @@ class Reader:
         return self.training if setting is None else setting
 
 
-@register
+@register(without_effect=OTHERS)
 class TrainReader(Reader):
     """The training set's reader."""
 
     training = True
 
 
-@register
+@register(without_effect=OTHERS)
 class EvalReader(Reader):
     """The evaluation set's reader."""
 
 
-@register
+@register(without_effect=OTHERS)
 class TestReader(Reader):
     """The reader of images to be predicted."""
 
@@ -73,11 +76,11 @@ def compose(cfg: Config, name: str, key: str, entries: Any) -> Compose:
         built.append(transform)
     if key == "sample_transforms" and not any(isinstance(transform, Decode) for transform in built):
         raise ConfigError(f"{cfg.where(f'{name}.{key}')}: {name}.{key} needs Decode, which reads the image")
+    if key == "batch_transforms" and any(isinstance(transform, Decode) for transform in built):
+        raise ConfigError(f"{cfg.where(f'{name}.{key}')}: Decode reads one image: move it to {name}.sample_transforms")
     return Compose(built)
 
 
-    if key == "batch_transforms" and any(isinstance(transform, Decode) for transform in built):
-        raise ConfigError(f"{cfg.where(f'{name}.{key}')}: Decode reads one image: move it to {name}.sample_transforms")
 def mixes(transforms: Compose) -> bool:
     """Whether ``Mixup`` is among them."""
     return any(isinstance(transform, Mixup) for transform in transforms.transforms)

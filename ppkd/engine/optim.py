@@ -12,6 +12,7 @@ from paddle import Tensor
 
 from ppkd.config import Config, build, register
 from ppkd.utils.errors import ConfigError, nearest
+from ppkd.utils.logger import get_logger
 
 OPTIMIZERS: Mapping[str, type[paddle.optimizer.Optimizer]] = {
     "Momentum": paddle.optimizer.Momentum,
@@ -21,6 +22,7 @@ OPTIMIZERS: Mapping[str, type[paddle.optimizer.Optimizer]] = {
 }
 REGULARIZERS = {"L1": paddle.regularizer.L1Decay, "L2": paddle.regularizer.L2Decay}
 L2: Mapping[str, Any] = {"type": "L2", "factor": 1e-4}
+_log = get_logger(__name__)
 _OURS = ("self", "learning_rate", "parameters", "grad_clip", "name", "apply_decay_param_fun")
 
 
@@ -33,7 +35,8 @@ class OptimizerBuilder:
         clip_grad_by_value: largest absolute value of a gradient's element; the norm wins when both are given.
         optimizer: ``type`` (Momentum, SGD, Adam, AdamW) and the arguments of Paddle's optimizer of that name.
         regularizer: ``type`` (L2, L1) and ``factor``; null or false for none. Not for AdamW, which has a
-            ``weight_decay`` of its own in ``optimizer`` instead.
+            ``weight_decay`` of its own in ``optimizer`` instead; for the others that one has no effect, as in
+            PaddleDetection, and a line says so.
 
     Defaults are PaddleDetection's: Momentum 0.9 and L2 with 0.0001.
 
@@ -55,12 +58,12 @@ class OptimizerBuilder:
         self.clip_grad_by_value = clip_grad_by_value
         self.regularizer = regularizer
         _check_optimizer(self.kind, self.settings)
-        if regularizer:
-            _check_regularizer(regularizer)
-
         for name, limit in (("clip_grad_by_norm", clip_grad_by_norm), ("clip_grad_by_value", clip_grad_by_value)):
             if limit is not None and not 0 < limit < math.inf:
                 raise ConfigError(f"OptimizerBuilder.{name} is {limit}, expected a positive number")
+        if regularizer:
+            _check_regularizer(regularizer)
+
     def build(self, parameters: Sequence[Tensor]) -> paddle.optimizer.Optimizer:
         """An optimizer of ``parameters``; its learning rate is set anew before every step."""
         settings = dict(self.settings)
@@ -68,6 +71,8 @@ class OptimizerBuilder:
             undecayed = {parameter.name for parameter in parameters if _is_undecayed(parameter)}
             settings["apply_decay_param_fun"] = lambda name: name not in undecayed
         else:
+            if "weight_decay" in settings:
+                _log.info("weight_decay has no effect on %s: the regularizer is %s", self.kind, self.regularizer)
             settings["weight_decay"] = self._decay()
         return OPTIMIZERS[self.kind](learning_rate=0.0, parameters=list(parameters), grad_clip=self._clip(), **settings)
 
@@ -91,8 +96,6 @@ def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
             f"known: {', '.join(OPTIMIZERS)}"
         )
     known = [name for name in inspect.signature(OPTIMIZERS[kind].__init__).parameters if name not in _OURS]
-    if kind != "AdamW":
-        known.remove("weight_decay")
     for key, value in settings.items():
         if key not in known:
             raise ConfigError(

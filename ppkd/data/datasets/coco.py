@@ -19,7 +19,7 @@ from ppkd.utils.errors import DataError, nearest
 LARGEST = 2**63 - 1
 
 
-@register
+@register(without_effect=("data_fields",))
 class COCODataSet(DetectionDataset):
     """Images and boxes of a json file in COCO's format.
 

@@ -18,7 +18,7 @@ from ppkd.utils.logger import get_logger
 _log = get_logger(__name__)
 
 
-@register(shared=("num_classes",))
+@register(shared=("num_classes",), without_effect=("data_fields", "use_default_label"))
 class ImageFolder(DetectionDataset):
     """Images without boxes: those of ``image_dir`` (a folder, a file, or several), or of ``images``.
 

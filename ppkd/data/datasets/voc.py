@@ -29,7 +29,7 @@ class Pair(NamedTuple):
     xml: Path
 
 
-@register
+@register(without_effect=("data_fields",))
 class VOCDataSet(DetectionDataset):
     """Images and boxes of Pascal VOC's xml files.
 

@@ -8,7 +8,7 @@ from ppkd.config import register
 from ppkd.data.transforms.base import Sample, Transform, between, clip_boxes, take_boxes
 
 
-@register
+@register(without_effect=("is_mask_crop",))
 class RandomCrop(Transform):
     """Crops a region that some box overlaps by at least a threshold, and keeps the boxes whose centre it holds.
 

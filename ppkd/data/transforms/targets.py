@@ -1,7 +1,7 @@
 """Transforms that prepare targets in PaddleDetection's reader and leave the batch alone here.
 
 A detector's ``assign`` does their work on the device, from boxes x1, y1, x2, y2 in pixels of the network's input. The
-names and settings are accepted, so that a user's reader carries over unchanged.
+names and settings are accepted, so that a user's reader carries over unchanged, and named as without effect.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BboxXYXY2XYWH(LeftToAssign):
         """BboxXYXY2XYWH has no settings."""
 
 
-@register
+@register(without_effect=("num_max_boxes",))
 class PadBox(LeftToAssign):
     """Boxes stay a list of any length: those beyond ``num_max_boxes`` are not lost either."""
 
@@ -46,7 +46,7 @@ class PadBox(LeftToAssign):
         self.num_max_boxes = num_max_boxes
 
 
-@register
+@register(without_effect=("return_gt_mask", "pad_img", "minimum_gtnum", "only_origin_box"))
 class PadGT(LeftToAssign):
     """Boxes stay a list of any length, and images without boxes stay."""
 
@@ -63,7 +63,7 @@ class PadGT(LeftToAssign):
         self.only_origin_box = only_origin_box
 
 
-@register
+@register(without_effect=("anchors", "anchor_masks", "downsample_ratios", "num_classes", "iou_thresh"))
 class Gt2YoloTarget(LeftToAssign):
     """YOLOv3's targets come from the head's own anchors, in ``YOLOv3.assign``."""
 
@@ -82,7 +82,7 @@ class Gt2YoloTarget(LeftToAssign):
         self.iou_thresh = iou_thresh
 
 
-@register
+@register(without_effect=("num_classes", "downsample_ratios", "grid_cell_scale", "cell_offset", "compute_vlr_region"))
 class Gt2GFLTarget(LeftToAssign):
     """GFL's targets come from its assigner, in ``assign``."""
 

@@ -32,6 +32,8 @@ from ppkd.utils.errors import ConfigError
 @register(
     shared=("num_classes",),
     inject=("conv_feat", "dgqp_module", "bbox_assigner", "loss_qfl", "loss_class", "loss_dfl", "loss_bbox", "nms"),
+    aliases=("LDGFLHead",),
+    without_effect=("loss_ld", "loss_ld_vlr", "loss_kd"),
 )
 class GFLHead(nn.Layer):
     """Per cell C class logits and, for each of the four sides, a distribution over 0..``reg_max`` strides.
@@ -40,7 +42,8 @@ class GFLHead(nn.Layer):
     one output more, as in published weights, that nothing reads. ``prior_prob`` is every class's probability at the
     start, ``nms_pre`` how many cells of a level are decoded. ``cell_offset`` moves the cells' points by so many
     strides; ``grid_cell_scale`` strides is the side of a cell's anchor, which only the assigner sees. ``loss_qfl`` may
-    be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``.
+    be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``. ``LDGFLHead`` is PaddleDetection's name for
+    a student of LD, whose distillation losses belong to the slim file here.
     """
 
     def __init__(

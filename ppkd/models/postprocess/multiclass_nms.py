@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import paddle
 from paddle import Tensor, _C_ops
 
 from ppkd.config import register
 from ppkd.models.postprocess.suppression import Suppression
 
 
-@register
+@register(without_effect=("cpu", "trt"))
 class MultiClassNMS(Suppression):
     """Keeps, per class, boxes that overlap no better one by more than ``nms_threshold``.
 
@@ -44,12 +45,16 @@ class MultiClassNMS(Suppression):
     def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Detections float32 [K, 6] class, score, x1, y1, x2, y2, image after image, and their counts int32 [N].
 
-        ``boxes`` are float32 [N, P, 4], ``scores`` float32 [N, C, P].
+        ``boxes`` are float32 [N, P, 4], or [N, P, C, 4] if every class has its own; ``scores`` float32 [N, C, P].
         """
+        rows = None
+        if boxes.ndim == 4:
+            rows = paddle.full([paddle.shape(boxes)[0]], boxes.shape[1], dtype="int32")
+            boxes, scores = boxes.flatten(0, 1), scores.transpose([0, 2, 1]).flatten(0, 1)
         detections, _, counts = _C_ops.multiclass_nms3(
             boxes,
             scores,
-            None,
+            rows,
             self.score_threshold,
             self.nms_top_k,
             self.keep_top_k,
