@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Any
 
@@ -55,4 +56,6 @@ def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
 def _adapter(annotation: Any) -> Any:
     import pydantic
 
+    if is_dataclass(annotation):
+        return pydantic.TypeAdapter(annotation)
     return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True, extra="forbid"))

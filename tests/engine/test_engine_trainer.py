@@ -59,7 +59,7 @@ def test_training_lines_have_the_form_that_parsers_know(tmp_path, caplog):
 def test_lines_give_medians_of_twenty_steps_and_the_csv_means_of_the_epoch():
     window = LossWindow()
     for value in [100.0] * 10 + [float(v) for v in range(20)]:
-        window.add("step", {"loss": paddle.to_tensor(value), "loss_a": paddle.to_tensor(2 * value)})
+        window.add({"loss": paddle.to_tensor(value), "loss_a": paddle.to_tensor(2 * value)})
     window.read()
     assert window.medians() == {"loss_a": 19.0, "loss": 9.5}
     assert window.means()["loss"] == pytest.approx((1000 + 190) / 30)
@@ -71,7 +71,7 @@ def test_losses_are_fetched_once_for_many_steps(monkeypatch):
     original = paddle.Tensor.numpy
     monkeypatch.setattr(paddle.Tensor, "numpy", lambda self: fetched.append(1) or original(self))
     for _ in range(10):
-        window.add("step", {"loss": paddle.ones([]), "loss_a": paddle.ones([])})
+        window.add({"loss": paddle.ones([]), "loss_a": paddle.ones([])})
     assert not fetched
     window.read()
     assert len(fetched) == 1
@@ -132,7 +132,8 @@ def test_evaluation_keeps_the_best_model_and_writes_the_figures(tmp_path, caplog
     assert "Eval iter: 0" in messages
     assert any(re.fullmatch(r"Total sample number: 4, average FPS: \d+\.\d+", m) for m in messages)
     assert [row["AP"] for row in rows(tmp_path)] == ["0.2", "0.6", "0.4"]
-    assert {"epoch", "step", "learning_rate", "loss_a", "loss_b", "loss", "AP", "AP50"} == set(rows(tmp_path)[0])
+    names = {"epoch", "step", "learning_rate", "batch_cost", "loss_a", "loss_b", "loss", "AP", "AP50"}
+    assert names == set(rows(tmp_path)[0])
 
 
 def test_evaluation_leaves_training_as_it_was(tmp_path):
@@ -152,32 +153,6 @@ def test_evaluate_uses_evaluation_mode_and_restores_each_layers_flag():
     evaluate(model, Loader(batches=1), FakeMetric([0.0]))
     assert np.array_equal(before, model.norm._mean.numpy())
     assert (model.training, model.norm.training, model.drop.training) == (True, False, True)
-
-
-class Breaking(Student):
-    """Its loss_b is infinite from a given step on."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def forward(self, batch):
-        terms = super().forward(batch)
-        self.left -= 1
-        if self.left < 0:
-            terms["loss_b"] = terms["loss_b"] * float("inf")
-            terms["loss"] = terms["loss"] + terms["loss_b"]
-        return terms
-
-
-def test_a_loss_that_is_not_finite_stops_before_a_checkpoint_is_overwritten(tmp_path):
-    paddle.seed(0)
-    trainer = make_trainer(tmp_path, model=Breaking(step=BATCHES + 3))
-    trainer._hooks = trainer._hooks[1:]  # without LogLines nothing reads the losses until a save
-    with pytest.raises(TrainingError, match=rf"step {BATCHES + 3} \(epoch 1, batch 3\): loss_b is inf"):
-        trainer.train()
-    assert all(np.isfinite(array).all() for array in read_weights(tmp_path / "0").values())
-    assert not (tmp_path / "1.pdparams").exists()
 
 
 def test_broken_weights_are_never_saved(tmp_path):

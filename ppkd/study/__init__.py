@@ -1,0 +1,1 @@
+"""Several runs that belong together: tables of methods, chains of teachers."""

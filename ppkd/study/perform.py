@@ -1,0 +1,71 @@
+"""Runs one after another, or one per slot: what is finished is left as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+from ppkd.study.runs import Run
+from ppkd.utils.errors import PPKDError, TrainingError
+from ppkd.utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+
+class Slots:
+    """Where runs go: ``jobs`` at once, or one on each of ``gpus`` (the numbers CUDA knows them by)."""
+
+    def __init__(self, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
+        self._environments: Queue[dict[str, str]] = Queue()
+        places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{} for _ in range(jobs)]
+        self.count = len(places)
+        for place in places:
+            self._environments.put(place)
+
+    def perform(self, run: Run, folder: Path) -> dict[str, float]:
+        """Bring ``run`` to its end in a free slot; returns its figures."""
+        figures = run.figures(folder)
+        if figures is not None:
+            logger.info("%s is finished already", run.name)
+            return figures
+        environment = self._environments.get()
+        try:
+            started = time.perf_counter()
+            logger.info("%s starts%s", run.name, "".join(f" ({k}={v})" for k, v in environment.items()))
+            run.perform(folder, environment)
+            logger.info("%s is finished after %.1f minutes", run.name, (time.perf_counter() - started) / 60)
+        finally:
+            self._environments.put(environment)
+        figures = run.figures(folder)
+        if figures is None:
+            raise TrainingError(f"{run.name} ended without figures: its evaluation wrote none to {folder / run.name}")
+        return figures
+
+
+def perform_all(runs: Sequence[Run], folder: Path, slots: Slots) -> dict[str, dict[str, float]]:
+    """The figures of all ``runs`` by name.
+
+    Raises :class:`TrainingError` naming those that failed, after the others are finished.
+    """
+    figures, failures = {}, []
+    with ThreadPoolExecutor(slots.count) as pool:
+        waiting = [(run, pool.submit(slots.perform, run, folder)) for run in runs]
+        try:
+            for run, result in waiting:
+                try:
+                    figures[run.name] = result.result()
+                except PPKDError as error:
+                    logger.error("%s", error)
+                    failures.append(run.name)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if failures:
+        raise TrainingError(
+            f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. What is finished stays; the same "
+            "command goes on from there."
+        )
+    return figures

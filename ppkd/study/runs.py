@@ -1,0 +1,118 @@
+"""One training run of a study: its command lines, how far it is, and its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ppkd.metrics.metric import FIGURES_FILE
+from ppkd.utils.atomic import atomic_open
+from ppkd.utils.errors import ConfigError, TrainingError
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+PLAN_FILE = "plan.json"
+CONSOLE_FILE = "console.log"
+_TAIL_LINES = 12
+
+
+@dataclass(frozen=True)
+class Run:
+    """A detector that is trained, distilled when there is a ``slim`` file, and evaluated after its last epoch.
+
+    Attributes:
+        name: its folder below the study's.
+        config: the detector's file.
+        options: what ``-o`` adds, for the detector (``epoch=12``) and for the slim file (``slim.losses...``).
+        slim: the distillation's file.
+        weights: trained weights; such a detector is evaluated only.
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    slim: str | None = None
+    weights: str | None = None
+
+    def final(self, folder: Path) -> str:
+        """Its trained weights once it is finished, in a study at ``folder``."""
+        return self.weights or str(folder / self.name / "model_final")
+
+    def commands(self, folder: Path) -> list[list[str]]:
+        """The command lines that are left to do: training, from its newest checkpoint if there is one; evaluation."""
+        left = []
+        if self.weights is None and not self._trained(folder):
+            left.append(self._train(folder))
+        left.append(self._evaluate(folder))
+        return left
+
+    def figures(self, folder: Path) -> dict[str, float] | None:
+        """Figures of merit in 0..1 of the finished run, ``None`` while it is not finished.
+
+        Raises :class:`ConfigError` when the folder holds another run than this one.
+        """
+        self._check_plan(folder)
+        file = folder / self.name / FIGURES_FILE
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def perform(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Run what is left of it, with ``environment`` added to this process's; output goes to ``console.log``.
+
+        Raises :class:`TrainingError` with the last lines of that output when a command fails.
+        """
+        self._check_plan(folder)
+        with atomic_open(folder / self.name / PLAN_FILE) as stream:
+            stream.write(json.dumps(asdict(self), indent=2).encode())
+        for command in self.commands(folder):
+            with (folder / self.name / CONSOLE_FILE).open("ab") as console:
+                done = subprocess.run(
+                    command, stdout=console, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+                )
+            if done.returncode:
+                raise TrainingError(f"{self.name} ended with {done.returncode}:\n{self._tail(folder)}")
+
+    def _train(self, folder: Path) -> list[str]:
+        command = [sys.executable, str(TOOLS / "train.py"), "-c", self.config]
+        if self.slim is not None:
+            command += ["--slim_config", self.slim]
+        if any((folder / self.name).glob("*.pdstates")):
+            command += ["-r", str(folder / self.name)]
+        return [*command, "-o", f"save_dir={folder}", f"filename={self.name}", *self.options]
+
+    def _evaluate(self, folder: Path) -> list[str]:
+        own = [option for option in self.options if not option.startswith("slim.")]
+        output = ["--output_eval", str(folder / self.name)]
+        command = [sys.executable, str(TOOLS / "eval.py"), "-c", self.config, *output]
+        return [*command, "-o", *own, f"weights={self.final(folder)}"]
+
+    def _trained(self, folder: Path) -> bool:
+        from ppkd.engine.checkpoint_files import fault
+
+        return fault(folder / self.name / "model_final") is None
+
+    def _check_plan(self, folder: Path) -> None:
+        file = folder / self.name / PLAN_FILE
+        if not file.is_file():
+            return
+        before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(asdict(self)))
+        changed = [f"{key} was {before.get(key)}, is {now[key]}" for key in now if before.get(key) != now[key]]
+        if changed:
+            raise ConfigError(
+                f"{folder / self.name} holds another run: {'; '.join(changed)}. Remove that folder to train anew, or "
+                "give the study another output."
+            )
+
+    def _tail(self, folder: Path) -> str:
+        file = folder / self.name / CONSOLE_FILE
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([*lines[-_TAIL_LINES:], f"(all of it: {file})"])
+
+
+def distilled(run: Run, slim: str, options: Sequence[str], teacher: Run, folder: Path) -> Run:
+    """``run`` with the distillation of the file ``slim`` and the finished ``teacher``; ``options`` are added last."""
+    of_teacher = (f"slim.teacher.config={teacher.config}", f"slim.teacher.weights={teacher.final(folder)}")
+    return Run(run.name, run.config, (*run.options, *of_teacher, *options), slim)
