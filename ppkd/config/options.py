@@ -29,6 +29,7 @@ class Runtime:
     map_type: Literal["11point", "integral", "coco_style"] = "11point"
     num_classes: int = 80
     epoch: int = 0
+    gradient_accumulation_steps: int = 1
     seed: int = 0
     log_iter: int = 20
     snapshot_epoch: int = 1
@@ -52,7 +53,16 @@ class Runtime:
     export: Export = field(default_factory=Export)
 
 
-_LEAST = {"num_classes": 1, "log_iter": 1, "snapshot_epoch": 1, "epoch": 0, "worker_num": 0, "seed": 0}
+_LEAST = {
+    "num_classes": 1,
+    "log_iter": 1,
+    "snapshot_epoch": 1,
+    "epoch": 0,
+    "gradient_accumulation_steps": 1,
+    "worker_num": 0,
+    "seed": 0,
+    "stop_after_non_finite": 0,
+}
 
 
 def runtime(cfg: Config) -> Runtime:

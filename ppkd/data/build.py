@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ppkd.config import Config, build, named
+from ppkd.config import Config, build, named, runtime
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.loader import Loader
 from ppkd.data.pipeline import Pipeline
 from ppkd.data.reader import Reader, compose, mixes
 from ppkd.data.sampling import Sampler
+from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, DataError
 
 BOX_KEYS = ("gt_bbox", "gt_class", "is_crowd", "difficult")
@@ -61,9 +62,10 @@ def build_loader(
 ) -> Loader:
     """The loader that ``{mode}Reader`` of ``cfg`` describes.
 
-    ``batch_size`` and ``worker_num`` override the reader's and the top level's. In training the processes of a
-    distributed run share the images; in evaluation each sees all. ``unlabelled_batch_size`` images of ``unlabelled``
-    (as many as labelled ones if not given) join every batch. Raises :class:`ConfigError` for wrong settings,
+    ``batch_size`` and ``worker_num`` override the reader's and the top level's. The processes of a
+    distributed run share the images, in training (which takes ``gradient_accumulation_steps`` batches per update) and
+    in evaluation. ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) join every
+    batch. Raises :class:`ConfigError` for wrong settings,
     :class:`DataError` when there are fewer images than a batch needs.
     """
     name = f"{mode}Reader"
@@ -81,29 +83,23 @@ def build_loader(
         unlabelled=unlabelled,
     )
     size = batch_size or reader.batch_size
-    rank, ranks = _process() if reader.training else (0, 1)
     sampler = Sampler(
         len(dataset),
         size,
         seed,
         reader.pick(reader.shuffle),
         reader.pick(reader.drop_last),
-        rank,
-        ranks,
+        0 if mode == "Test" else processes.rank(),
+        1 if mode == "Test" else processes.count(),
         len(unlabelled or ()),
         (unlabelled_batch_size or size) if unlabelled is not None else 0,
+        parts=runtime(cfg).gradient_accumulation_steps if reader.training else 1,
+        shard=not reader.training,
     )
-    if len(sampler) == 0:
+    if sampler.empty:
         raise DataError(
-            f"{name} needs {size * ranks} images for a batch, but there are {len(dataset)}: "
+            f"{name} needs {sampler.share} images for a batch, but there are {len(dataset)}: "
             f"lower {name}.batch_size or set {name}.drop_last=false"
         )
     workers = worker_num if worker_num is not None else cfg.get("worker_num", 2)
     return Loader(pipeline, sampler, dataset, worker_num=workers, shared_memory=reader.use_shared_memory)
-
-
-def _process() -> tuple[int, int]:
-    """Number of this process and how many there are."""
-    from paddle import distributed
-
-    return distributed.get_rank(), distributed.get_world_size()

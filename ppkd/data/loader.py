@@ -76,7 +76,7 @@ class Loader:
             raise DataError(f"none of the images could be read; the last one: {list(self.unreadable)[-1]}")
 
     def _read(self, plans: list[BatchPlan]) -> Iterator[Parts]:
-        if self._worker_num == 0:
+        if self._worker_num == 0 or not plans:
             return map(self._pipeline.__getitem__, plans)
         return self._from_workers(plans)
 

@@ -39,7 +39,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The images of one batch; unlabelled ones come last."""
+    """The images of one batch of update ``batch``; unlabelled ones come last."""
 
     epoch: int
     batch: int
@@ -51,9 +51,13 @@ class BatchPlan:
 class Sampler:
     """Plans the batches of an epoch over ``size`` images for process ``rank`` of ``ranks``.
 
-    Processes take consecutive slices of the same order. Without ``drop_last``, several processes repeat images of the
-    epoch's beginning at its end, so that all have equally many batches. ``unlabelled_batch_size`` images of the
-    ``unlabelled_size`` others join every batch; they go round in passes of their own, each shuffled anew.
+    An update takes ``parts`` batches in every process, all with the update's number; parts and processes take
+    consecutive slices of the same order, so an update sees the images that one process with a batch of
+    ``batch_size * parts * ranks`` sees. Without ``drop_last``, several of them repeat images of the epoch's beginning
+    at its end, so that all are full. ``unlabelled_batch_size`` images of the ``unlabelled_size`` others join every
+    batch; they go round in passes of their own, each shuffled anew.
+
+    With ``shard`` (evaluation) processes take whole batches in turn instead, and none is repeated.
     """
 
     size: int
@@ -65,28 +69,55 @@ class Sampler:
     ranks: int = 1
     unlabelled_size: int = 0
     unlabelled_batch_size: int = 0
+    parts: int = 1
+    shard: bool = False
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.size, self.batch_size * self.ranks)
+        """Updates of an epoch; batches of this process with ``shard``."""
+        return len(range(self.rank, self._batches, self.ranks)) if self.shard else self._batches
+
+    @property
+    def empty(self) -> bool:
+        """Whether the images do not make one batch; a process may have none of several."""
+        return self._batches == 0
+
+    @property
+    def share(self) -> int:
+        """The images of an update."""
+        return self.batch_size if self.shard else self.batch_size * self.parts * self.ranks
+
+    @property
+    def _batches(self) -> int:
+        whole, rest = divmod(self.size, self.share)
         return whole + (1 if rest and not self.drop_last else 0)
 
     def plans(self, epoch: int, start: int = 0) -> Iterator[BatchPlan]:
-        """The batches of ``epoch`` from number ``start`` on."""
+        """The batches of ``epoch`` from update ``start`` on."""
         order = np.arange(self.size)
         if self.shuffle:
             order = generator(self.seed, Stream.SHUFFLE, epoch).permutation(self.size)
-        share = self.batch_size * self.ranks
-        if self.ranks > 1:
-            order = np.resize(order, len(self) * share)
+        if self.share > self.batch_size:
+            order = np.resize(order, len(self) * self.share)
         for batch in range(start, len(self)):
-            first = batch * share + self.rank * self.batch_size
-            chosen = enumerate(order[first : first + self.batch_size].tolist(), start=first)
-            labelled = tuple(Draw(index, position) for position, index in chosen)
-            yield BatchPlan(epoch, batch, labelled, self._unlabelled(epoch, batch))
+            for part in range(self.parts):
+                place = self._place(batch, part)
+                first = place * self.batch_size
+                chosen = enumerate(order[first : first + self.batch_size].tolist(), start=first)
+                labelled = tuple(Draw(index, position) for position, index in chosen)
+                number = place if self.shard else batch
+                yield BatchPlan(epoch, number, labelled, self._unlabelled(epoch * len(self) * self._slices + place))
 
-    def _unlabelled(self, epoch: int, batch: int) -> tuple[Draw, ...]:
-        step = (epoch * len(self) + batch) * self.ranks + self.rank
-        first = step * self.unlabelled_batch_size
+    @property
+    def _slices(self) -> int:
+        return self.parts * self.ranks
+
+    def _place(self, batch: int, part: int) -> int:
+        """The number of a batch among those of all processes and parts in an epoch."""
+        return (batch * self.parts + part) * self.ranks + self.rank
+
+    def _unlabelled(self, place: int) -> tuple[Draw, ...]:
+        """The unlabelled images of the batch with the number ``place`` in the run."""
+        first = place * self.unlabelled_batch_size
         return tuple(self._in_passes(first + i) for i in range(self.unlabelled_batch_size))
 
     def _in_passes(self, position: int) -> Draw:

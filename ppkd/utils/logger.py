@@ -7,10 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+from ppkd.utils.processes import is_first, rank
+
 ROOT = "ppkd"
 FILE_NAME = "train.log"
 _FILE_ONLY = "file_only"
-_LINE = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt="%m/%d %H:%M:%S")
+_TEXT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
 
 class ConsoleHandler(logging.StreamHandler):
@@ -44,20 +46,20 @@ def setup_logger(save_dir: str | os.PathLike[str] | None = None) -> logging.Logg
     """Send ppkd's lines to standard output, and to ``save_dir/train.log`` when it is given.
 
     A second call replaces the destinations of the first. The file is appended to. In a run with several processes
-    only the first one writes lines below ERROR, and only the first one writes a file.
+    those behind the first write warnings and errors alone, with their number.
     """
     root = logging.getLogger(ROOT)
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    first = os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
-    root.setLevel(logging.INFO if first else logging.ERROR)
+    root.setLevel(logging.INFO if is_first() else logging.WARNING)
     root.propagate = False
     handlers: list[logging.Handler] = [ConsoleHandler()]
-    if save_dir is not None and first:
+    if save_dir is not None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(Path(save_dir) / FILE_NAME, encoding="utf-8"))
+        handlers.append(logging.FileHandler(Path(save_dir) / FILE_NAME, encoding="utf-8", delay=not is_first()))
+    text = _TEXT if is_first() else _TEXT.replace("%(message)s", f"(process {rank()}) %(message)s")
     for handler in handlers:
-        handler.setFormatter(_LINE)
+        handler.setFormatter(logging.Formatter(text, datefmt="%m/%d %H:%M:%S"))
         root.addHandler(handler)
     return root

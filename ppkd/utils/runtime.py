@@ -10,12 +10,14 @@ import sys
 import warnings
 from pathlib import Path
 
+from ppkd.utils.processes import on_this_machine
+
 THREADS = "OMP_NUM_THREADS"
 MKL_CPU = "MKL_DEBUG_CPU_TYPE"
 
 
 def prepare() -> str:
-    """Use all cores, and on AMD processors the fast path of Paddle's MKL; what the user set stands.
+    """Use all cores, or this process's share of them, and on AMD processors the fast path of Paddle's MKL; what the user set stands.
 
     Paddle takes one core when ``OMP_NUM_THREADS`` is unset, and the MKL it bundles takes a path about 2.5 times
     slower on AMD processors unless ``MKL_DEBUG_CPU_TYPE`` is 5. Both change low-order bits of results.
@@ -23,7 +25,7 @@ def prepare() -> str:
     Returns one line for the log that says what holds and who set it.
     """
     late = "paddle" in sys.modules
-    wanted = {THREADS: str(len(os.sched_getaffinity(0)))}
+    wanted = {THREADS: str(max(len(os.sched_getaffinity(0)) // on_this_machine(), 1))}
     if is_amd():
         wanted[MKL_CPU] = "5"
     return "CPU: " + ", ".join(_settle(name, value, late) for name, value in wanted.items())

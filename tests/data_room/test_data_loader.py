@@ -235,7 +235,8 @@ def test_a_broken_evaluation_image_is_left_out_and_counted(
     with caplog.at_level(logging.WARNING, "ppkd.data"):
         seen = [int(i) for batch in contents(reader) for i in batch["im_id"].ravel()]
     assert seen == [10, 11, 12, 13, 15, 16, 17, 18]
-    assert any(record.getMessage().endswith("; it is left out") for record in caplog.records)
+    assert reader.lost == [14]
+    assert any(record.getMessage().endswith("; it counts as one without detections") for record in caplog.records)
     assert any("4.png" in record.getMessage() for record in caplog.records)
     assert sum(reader.unreadable.values()) == 1
 
@@ -384,3 +385,29 @@ def test_readers_that_cannot_work_are_refused_at_once(tmp_path: Path) -> None:
         loader(wrong, "Eval")
     with pytest.raises(DataError, match=r"needs 8 images for a batch, but there are 3.*drop_last"):
         loader(make_config(tmp_path / "c.yml", folder), batch_size=8)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_accumulated_batches_of_several_processes_are_one_large_batch(drop_last: bool) -> None:
+    unlabelled = {"unlabelled_size": 7, "seed": 3, "shuffle": True, "drop_last": drop_last}
+    (large,) = [list(Sampler(23, 8, unlabelled_batch_size=4, **unlabelled).plans(1))]
+    small = [
+        plan
+        for rank in range(2)
+        for plan in Sampler(23, 2, rank=rank, ranks=2, parts=2, unlabelled_batch_size=1, **unlabelled).plans(1)
+    ]
+    for update in large[: None if drop_last else -1]:
+        parts = [plan for plan in small if plan.batch == update.batch]
+        assert len(parts) == 4
+        assert {draw for part in parts for draw in part.labelled} == set(update.labelled)
+        assert {draw for part in parts for draw in part.unlabelled} == set(update.unlabelled)
+    if not drop_last:
+        assert all(len(plan.labelled) == 2 for plan in small)
+
+
+def test_processes_share_an_evaluation_in_whole_batches_none_twice() -> None:
+    alone = {plan.batch: plan for plan in Sampler(11, 2, shard=True).plans(0)}
+    parts = [Sampler(11, 2, rank=rank, ranks=4, shard=True) for rank in range(4)]
+    plans = [plan for part in parts for plan in part.plans(0)]
+    assert [len(part) for part in parts] == [2, 2, 1, 1] and not parts[3].empty
+    assert {plan.batch: plan for plan in plans} == alone and len(plans) == len(alone) == 6

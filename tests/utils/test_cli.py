@@ -137,11 +137,14 @@ def test_log_lines_have_paddledetections_form_on_console_and_in_the_file(tmp_pat
     assert re.fullmatch(line + r"\[.*\] ppkd ERROR: for the file\n", file)
 
 
-def test_only_the_first_of_several_processes_logs(tmp_path, capsys, monkeypatch):
+def test_processes_behind_the_first_log_warnings_and_errors_with_their_number(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
     setup_logger(tmp_path)
     logging.getLogger("ppkd.engine").info("text")
     assert capsys.readouterr().out == "" and not (tmp_path / "train.log").exists()
+    logging.getLogger("ppkd.engine").warning("an image is broken")
+    for text in (capsys.readouterr().out, (tmp_path / "train.log").read_text()):
+        assert text.endswith("WARNING: (process 1) an image is broken\n")
 
 
 def test_progress_is_silent_or_plain_lines_away_from_a_terminal(capsys):

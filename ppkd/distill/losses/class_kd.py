@@ -12,6 +12,7 @@ from ppkd.distill.loss import Context, DistillLoss
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.regions import RegionFinder
 from ppkd.distill.schedule import WeightSchedule
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DenseRecord, DetectorSpec, Record
 
 
@@ -79,4 +80,4 @@ def _classes(level: Tensor) -> Tensor:
 def _shares(cells: Tensor, anchors: int) -> Tensor:
     """The weight of each of the anchors of the ``cells`` bool [N, H * W] in a mean over the true ones."""
     chosen = cells.astype("float32").flatten().repeat_interleave(anchors)
-    return chosen / chosen.sum().clip(min=1)
+    return chosen / over_batch(chosen.sum()).clip(min=1)

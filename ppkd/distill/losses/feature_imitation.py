@@ -13,6 +13,7 @@ from ppkd.distill.losses.general_instances import general_instances
 from ppkd.distill.losses.level_wise import align_conv
 from ppkd.distill.losses.regions import RegionFinder, Regions
 from ppkd.distill.schedule import WeightSchedule
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DetectorSpec, DistributionRecord, Record
 
 BACKGROUND = 2.0
@@ -74,7 +75,7 @@ class FeatureImitation(DistillLoss):
             value = _mean(error, chosen)
             if self.region == "decouple":
                 value = value + BACKGROUND * _mean(error, ~chosen)
-            losses.append(value * assigned[pair.student].any().astype("float32"))
+            losses.append(value * (over_batch(assigned[pair.student].astype("float32").sum()) > 0).astype("float32"))
         return paddle.add_n(losses)
 
     def _cells(self, student: Record, teacher: Record, regions: Regions) -> list[Tensor]:
@@ -97,4 +98,4 @@ def _disagreement(ours: DistributionRecord, theirs: DistributionRecord, pair: Le
 def _mean(error: Tensor, cells: Tensor) -> Tensor:
     """The mean of ``error`` [N, H * W] over the true ``cells``, 0 if there are none."""
     chosen = cells.astype("float32")
-    return (error * chosen).sum() / chosen.sum().clip(min=1)
+    return (error * chosen).sum() / over_batch(chosen.sum()).clip(min=1)

@@ -1,0 +1,84 @@
+"""What a loss divides by, taken over the whole batch of an update: all processes, all accumulated batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import paddle
+from paddle import Tensor
+
+from ppkd.utils import processes
+
+_book: ContextVar[NormaliserBook | None] = ContextVar("book of normalisers", default=None)
+
+
+def over_batch(local: Tensor) -> Tensor:
+    """The mean of the scalar ``local`` over the parts of an update's batch, float32, without gradient.
+
+    A part is what one process sees of one accumulated batch. Gradients are averaged over parts, so a sum over a part
+    divided by this mean becomes the sum over the whole batch divided by the whole batch's normaliser. Every process
+    must come here equally often.
+    """
+    book = _book.get()
+    return processes.mean(local) if book is None else book.next(local)
+
+
+class NormaliserBook:
+    """The normalisers of the batches that one update accumulates, which must all be known before the first gradient.
+
+    Each batch goes through its losses inside :meth:`counting`; :meth:`close` takes the means; inside :meth:`given` the
+    losses of each batch then divide by these.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[list[Tensor]] = []
+        self._means: list[Tensor] | None = None
+        self._place = 0
+
+    def next(self, local: Tensor) -> Tensor:
+        """What the loss that asks divides by."""
+        if self._means is None:
+            self._rows[-1].append(local.detach().astype("float32"))
+            return local.detach()
+        self._place += 1
+        return self._means[self._place - 1]
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """The normalisers of one batch are written down."""
+        self._rows.append([])
+        with self._open():
+            yield
+
+    @property
+    def empty(self) -> bool:
+        """Whether no loss has asked: all are means over images."""
+        return not any(self._rows)
+
+    def close(self) -> None:
+        """Take the means over the batches and the processes, all in one exchange."""
+        if not self.empty:
+            table = paddle.stack([paddle.stack([value.reshape([]) for value in row]) for row in self._rows])
+            self._means = list(processes.mean(table.mean(axis=0)).unbind(axis=0))
+
+    @contextmanager
+    def given(self) -> Iterator[None]:
+        """The losses of one batch divide by the means."""
+        self._place = 0
+        with self._open():
+            yield
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        token = _book.set(self)
+        try:
+            yield
+        finally:
+            _book.reset(token)
+
+
+def mean_terms(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each loss term over the batches of an update, detached."""
+    return {name: paddle.add_n([part[name].detach() for part in parts]) / len(parts) for name in parts[0]}
