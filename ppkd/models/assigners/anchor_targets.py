@@ -21,12 +21,14 @@ class AnchorTargets:
     """For P anchors, level after level, each in the order rows, columns, anchors of the cell.
 
     ``labels`` int64 [N, P]: class, C for background, -1 for anchors to ignore; ``positive`` float32 [N, P], 1 where a
-    box is; ``deltas`` float32 [N, P, 4], offsets from anchor to box, 0 without one.
+    box is; ``deltas`` float32 [N, P, 4], offsets from anchor to box, 0 without one; ``box`` int64 [N, P], which of the
+    image's boxes the anchor overlaps most.
     """
 
     labels: Tensor
     positive: Tensor
     deltas: Tensor
+    box: Tensor
 
 
 def anchor_targets(
@@ -41,4 +43,5 @@ def anchor_targets(
         labels=paddle.where(matches.positive, classes, others),
         positive=matches.positive.astype("float32"),
         deltas=encode_deltas(anchors, boxes, weights),
+        box=matches.box,
     )
