@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 
 from ppkd.distill.preparation import Material
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec, LevelSpec, Record
+from ppkd.structures import FEATURES, Batch, DetectorSpec, LevelSpec, Record
 from ppkd.utils.errors import SpecError
 
 
@@ -105,7 +105,7 @@ class DistillLoss(nn.Layer):
                 f"{asker}: no level of {name} has the same stride in {student.name} {strides[0]} and "
                 f"{teacher.name} {strides[1]}"
             )
-        if name not in Record.entries():
+        if name not in FEATURES:
             for pair in pairs:
                 ours, theirs = student.entries[name][pair.student], teacher.entries[name][pair.teacher]
                 if ours != theirs:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from paddle import Tensor
 
+FEATURES = ("neck", "cls_features", "box_features")
+"""Entries whose channels mean nothing by themselves: two detectors may have different numbers of them."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -60,6 +63,18 @@ class DenseRecord(Record):
 
     cls_logits: list[Tensor]
 
+    def scores(self) -> list[Tensor]:
+        """What ranks the detections, float32 [N, A, C, H, W] per level, in 0..1."""
+        return self._rated([level.sigmoid() for level in self.cls_logits])
+
+    def best_scores(self) -> list[Tensor]:
+        """The score of every anchor's best class, float32 [N, A, 1, H, W] per level."""
+        return self._rated([level.max(axis=2, keepdim=True).sigmoid() for level in self.cls_logits])
+
+    def _rated(self, probabilities: list[Tensor]) -> list[Tensor]:
+        """The scores of probabilities of classes, [N, A, any, H, W] per level."""
+        return probabilities
+
 
 @dataclass(frozen=True)
 class BoxDeltaRecord(DenseRecord):
@@ -76,11 +91,50 @@ class DistributionRecord(DenseRecord):
 
 
 @dataclass(frozen=True)
+class QualityRecord(DistributionRecord):
+    """Adds how well a box is thought to fit, float32 [N, 1, 1, H, W] per level, in 0..1; it multiplies the scores."""
+
+    quality: list[Tensor]
+
+    def _rated(self, probabilities: list[Tensor]) -> list[Tensor]:
+        return [level * self.quality[i] for i, level in enumerate(probabilities)]
+
+
+@dataclass(frozen=True)
 class YOLORecord(DenseRecord):
     """Adds YOLOv3's raw objectness [N, A, 1, H, W] and box numbers x, y, w, h [N, A, 4, H, W] per level."""
 
     objectness: list[Tensor]
     box_xywh: list[Tensor]
+
+    def _rated(self, probabilities: list[Tensor]) -> list[Tensor]:
+        return [level * self.objectness[i].sigmoid() for i, level in enumerate(probabilities)]
+
+
+@dataclass(frozen=True)
+class TowerRecord(DenseRecord):
+    """Adds what the last convolution of the class tower and of the box tower gets, float32 [N, 1, C, H, W] per level.
+
+    The activation before that convolution is not yet applied. A head can go on from here with features of another's.
+    """
+
+    cls_features: list[Tensor]
+    box_features: list[Tensor]
+
+
+@dataclass(frozen=True)
+class TowerDeltaRecord(TowerRecord, BoxDeltaRecord):
+    """Offsets of anchors, and the towers they come from."""
+
+
+@dataclass(frozen=True)
+class TowerDistributionRecord(TowerRecord, DistributionRecord):
+    """Distributions of sides, and the towers they come from."""
+
+
+@dataclass(frozen=True)
+class TowerQualityRecord(TowerRecord, QualityRecord):
+    """Distributions of sides with their quality, and the towers they come from."""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
 import pytest
 from loss_cases import assert_close, golden, golden_names, leaf, listed
-from paddle.nn import functional as F
 
 from ppkd.distill import Context
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
@@ -18,19 +18,20 @@ from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
-from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec
+from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec, QualityRecord
 
 HEADS = golden_names("ldhead_") + golden_names("ldv2head_")
 TENSORS = {"loss_ld": "bbox_pred", "loss_ld_vlr": "bbox_pred", "loss_kd": "cls", "loss_kd_neg": "cls", "loss_im": "x"}
 
 
 class Case:
-    """A golden case as specs, records whose tensors are leaves, and a batch."""
+    """A golden case as specs, records whose tensors are leaves, and a batch; GFLV2's student records its quality."""
 
     def __init__(self, name):
         self.meta, self.arrays = golden(name)
         self.strides = self.meta["hyper"]["strides"]
-        self.logits = "cls_logits" if "in.cls_logits.0" in self.arrays else "cls_score"
+        self.second = "in.quality.0" in self.arrays
+        self.logits = "cls_logits" if self.second else "cls_score"
         boxes = listed(self.arrays, "in.gt_bbox")
         self.batch = {"gt_bbox": boxes, "gt_class": [paddle.zeros([len(one)], dtype="int64") for one in boxes]}
         channels = {"neck": "x.0", "cls_logits": f"{self.logits}.0", "box_dist": "bbox_pred.0"}
@@ -47,14 +48,22 @@ class Case:
 
     def record(self, prefix=""):
         neck, logits, boxes = (self.leaves(prefix + name) for name in ("x", self.logits, "bbox_pred"))
-        record = DistributionRecord(neck, [x.unsqueeze(1) for x in logits], [x.unsqueeze(1) for x in boxes])
+        levels = [[x.unsqueeze(1) for x in entry] for entry in (logits, boxes)]
+        if self.second and not prefix:
+            record = QualityRecord(neck, *levels, [x.unsqueeze(1) for x in self.leaves("quality")])
+        else:
+            record = DistributionRecord(neck, *levels)
         return {"x": neck, "cls": logits, "bbox_pred": boxes}, record
 
-    def joint(self, record):
-        """The record whose classes have the joint probability of GFLV2, sigmoid times quality."""
-        quality = self.leaves("quality")
-        logits = [paddle.logit(F.sigmoid(x) * q.unsqueeze(1)) for x, q in zip(record.cls_logits, quality, strict=True)]
-        return DistributionRecord(record.neck, logits, record.box_dist)
+    def gradient(self, key, kind, level):
+        """The gradient of a term; what is given for GFLV2's joint score goes on through the sigmoid and the quality."""
+        if kind != "cls":
+            return self.arrays[f"grad.{key}.{kind}.{level}"]
+        given = self.arrays[f"grad.{key}.cls_score.{level}"]
+        if not self.second:
+            return given
+        probability = 1 / (1 + np.exp(-self.arrays[f"in.cls_logits.{level}"]))
+        return given * probability * (1 - probability) * self.arrays[f"in.quality.{level}"]
 
     def loss(self, term):
         if term == "loss_im":
@@ -76,8 +85,7 @@ def test_losses_and_gradients(name, term):
     leaves, student = case.record()
     soft_leaves, teacher = case.record("t_")
     loss = case.loss(term)
-    seen = case.joint(student) if term == "loss_ld" and case.logits == "cls_logits" else student
-    value = loss.weight * loss(seen, teacher, Context(case.batch, None))
+    value = loss.weight * loss(student, teacher, Context(case.batch, None))
     assert_close(value, case.arrays[f"out.{term}_total"], rtol=1e-5)
     value.backward()
     kind = TENSORS[term]
@@ -125,17 +133,16 @@ def test_general_instances():
 
 
 def head(case, **settings):
-    """GFL's head over the case's levels, assigning as the authors do; version 2 scores by the case's joint scores."""
-    second = case.logits == "cls_logits"
+    """GFL's head over the case's levels, assigning as the authors do."""
     specs = case.spec.entries["neck"]
     return GFLHead(
         in_specs=specs,
         conv_feat=FCOSFeat(feat_in=specs[0].channels, feat_out=specs[0].channels, num_convs=0),
-        loss_qfl=QualityFocalLoss(use_sigmoid=not second),
+        loss_qfl=QualityFocalLoss(use_sigmoid=not case.second),
         loss_dfl=DistributionFocalLoss(loss_weight=0.25),
         loss_bbox=GIoULoss(loss_weight=2.0),
         nms=MultiClassNMS(),
-        dgqp_module=DGQP() if second else None,
+        dgqp_module=DGQP() if case.second else None,
         bbox_assigner=ATSSAssigner(deviation="sample"),
         num_classes=case.spec.num_classes,
         fpn_stride=case.strides,
@@ -144,19 +151,14 @@ def head(case, **settings):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_students_own_losses_with_the_same_regions(name, monkeypatch):
+def test_the_students_own_losses_with_the_same_regions(name):
     case = Case(name)
     leaves, student = case.record()
     built = head(case)
-    leaves["cls_score"] = leaves["cls"]
-    if built.dgqp_module is not None:
-        joint = [leaf(F.sigmoid(x) * q) for x, q in zip(leaves["cls"], case.leaves("quality"), strict=True)]
-        monkeypatch.setattr(built, "scores", lambda record: [level.unsqueeze(1) for level in joint])
-        leaves["cls_score"] = joint
     labels = listed(case.arrays, "in.gt_label")
     terms = built.loss(student, built.assign(student, {**case.batch, "gt_class": labels}))
     for term, key, kind in (
-        ("loss_qfl", "loss_cls", "cls_score"),
+        ("loss_qfl", "loss_cls", "cls"),
         ("loss_bbox", "loss_bbox", "bbox_pred"),
         ("loss_dfl", "loss_dfl", "bbox_pred"),
     ):
@@ -165,7 +167,7 @@ def test_the_students_own_losses_with_the_same_regions(name, monkeypatch):
         for i, gradient in enumerate(found):
             # Paddle's binary_cross_entropy_with_logits is off by one in its gradient at a logit of exactly 0.
             smooth = leaves[kind][i].numpy() != 0
-            expected = case.arrays[f"grad.{key}.{kind}.{i}"][smooth]
+            expected = case.gradient(key, kind, i)[smooth]
             assert_close(gradient.numpy()[smooth], expected, rtol=1e-4, atol=2e-7, message=f"{key} level {i}")
 
 

@@ -22,6 +22,7 @@ from ppkd.models.heads.integral import Integral
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
+from ppkd.structures import QualityRecord
 from ppkd.structures.boxes import decode_distances, encode_distances, pairwise_iou
 from ppkd.utils.errors import ConfigError
 
@@ -171,6 +172,21 @@ def test_targets_of_an_image_do_not_depend_on_the_others(model, batches):
     assert together.positive[2].sum().item() == 0
     for entry in ("labels", "positive", "boxes"):
         np.testing.assert_array_equal(getattr(together, entry)[1:2].numpy(), getattr(single, entry).numpy())
+
+
+def test_version_2_records_its_quality(model, batches):
+    spec = model.spec()
+    assert tuple(spec.entries) == model.record.entries()
+    record = model.extract(batches(64, 96, [1, 0], 3))
+    assert isinstance(record, model.record)
+    second = model.head.dgqp_module is not None
+    assert isinstance(record, QualityRecord) is second
+    for i, (level, score) in enumerate(zip(record.cls_logits, record.scores(), strict=True)):
+        expected = paddle.nn.functional.sigmoid(level)
+        if second:
+            assert record.quality[i].shape == [2, 1, 1, *level.shape[3:]]
+            expected = expected * model.head.dgqp_module(record.box_dist[i].squeeze(1)).unsqueeze(1)
+        np.testing.assert_allclose(score.numpy(), expected.numpy(), rtol=1e-6)
 
 
 def test_a_batch_without_boxes_trains_the_classes_only(model, batches):

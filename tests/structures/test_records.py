@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
 import pytest
 
-from ppkd.structures import DetectorSpec, LevelSpec, RoIRecord, YOLORecord
+from ppkd.structures import DenseRecord, DetectorSpec, LevelSpec, QualityRecord, RoIRecord, YOLORecord
 from ppkd.utils.errors import SpecError
 
 
@@ -20,6 +21,19 @@ def test_images_keeps_the_chosen_ones_in_order():
     assert isinstance(cut, YOLORecord)
     assert cut.cls_logits[0].flatten().tolist() == [12, 10]
     assert cut.box_xywh[1].flatten().tolist() == [22, 20]
+
+
+def test_scores_are_what_ranks_the_detections():
+    """Probabilities of classes, times the quality or the objectness where there is one."""
+    logits = paddle.to_tensor([0.0, 1.0, -2.0]).reshape([1, 1, 3, 1, 1])
+    half, one = paddle.full([1, 1, 1, 1, 1], 0.5), paddle.ones([1, 1, 1, 1, 1])
+    expected = np.float32([1 / 2, 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(2))])
+    plain = DenseRecord([one], [logits])
+    rated = QualityRecord([one], [logits], [one], [half])
+    seen = YOLORecord([one], [logits], [one], [one])
+    for record, factor in ((plain, 1.0), (rated, 0.5), (seen, 1 / (1 + np.exp(-1)))):
+        np.testing.assert_allclose(record.scores()[0].flatten().numpy(), factor * expected, rtol=1e-6)
+        np.testing.assert_allclose(record.best_scores()[0].numpy().ravel(), [factor * expected.max()], rtol=1e-6)
 
 
 def test_a_spec_names_both_sides_of_a_mismatch():

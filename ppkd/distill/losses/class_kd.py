@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast
 
-import paddle
 from paddle import Tensor
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
-from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
-from ppkd.distill.losses.regions import RegionFinder
+from ppkd.distill.losses.region_kd import Region, RegionKD
+from ppkd.distill.losses.regions import RegionFinder, Regions
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DenseRecord, DetectorSpec, Record
 
 
 @register
-class ClassKD(DistillLoss):
+class ClassKD(RegionKD):
     """Hinton's divergence of class logits as LD has it: a mean over the region of each level, summed over levels.
 
     The logits go through a softmax over classes, also those of heads whose own activation is a sigmoid (Zheng et al.,
@@ -37,44 +35,30 @@ class ClassKD(DistillLoss):
         SpecError: one of the two records no class logits, or classes or anchors differ.
     """
 
-    paper = "2102.12252"
-    needs_ground_truth = True
-
     def __init__(
         self,
         student: DetectorSpec,
         teacher: DetectorSpec,
         *,
-        region: Literal["main", "valuable"] = "main",
+        region: Region = "main",
         T: float = 2.0,
         finder: RegionFinder | None = None,
         weight: float = 10.0,
         schedule: WeightSchedule | None = None,
     ) -> None:
-        super().__init__(student, teacher, consumes=["cls_logits"], weight=weight, schedule=schedule)
-        self.region = region
-        self.finder = finder or RegionFinder()
-        self.strides = [level.stride for level in student.entries["cls_logits"]]
-        self.formula = KnowledgeDistillationKLDivLoss(reduction="sum", T=T)
-
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
-        """The unweighted loss, a scalar."""
-        ours, theirs = cast(DenseRecord, student), cast(DenseRecord, teacher)
-        regions = self.finder([level.shape[-2:] for level in ours.cls_logits], self.strides, context)
-        cells = regions.main() if self.region == "main" else [value > 0 for value in regions.valuable()]
-        pairs = self.pairs["cls_logits"]
-        return self.formula(
-            paddle.concat([_classes(ours.cls_logits[pair.student]) for pair in pairs]),
-            paddle.concat([_classes(theirs.cls_logits[pair.teacher]) for pair in pairs]),
-            weight=paddle.concat(
-                [_shares(cells[pair.student], ours.cls_logits[pair.student].shape[1]) for pair in pairs]
-            ),
+        super().__init__(
+            student, teacher, entry="cls_logits", region=region, T=T, finder=finder, weight=weight, schedule=schedule
         )
 
+    def rows(self, level: Tensor) -> Tensor:
+        """Logits [N, A, C, H, W] as [N * H * W * A, C]."""
+        return level.transpose([0, 3, 4, 1, 2]).reshape([-1, level.shape[2]])
 
-def _classes(level: Tensor) -> Tensor:
-    """Logits [N, A, C, H, W] as rows (N * H * W * A, C)."""
-    return level.transpose([0, 3, 4, 1, 2]).reshape([-1, level.shape[2]])
+    def weights(self, student: Record, regions: Regions) -> list[Tensor]:
+        """The share of each anchor in the mean over those of the region's cells."""
+        cells = regions.main() if self.region == "main" else [value > 0 for value in regions.valuable()]
+        logits = cast(DenseRecord, student).cls_logits
+        return [_shares(chosen, logits[i].shape[1]) for i, chosen in enumerate(cells)]
 
 
 def _shares(cells: Tensor, anchors: int) -> Tensor:

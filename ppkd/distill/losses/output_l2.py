@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 from ppkd.config import register
 from ppkd.distill.loss import Context, DistillLoss
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DetectorSpec, Record
+from ppkd.structures import FEATURES, DetectorSpec, Record
 from ppkd.utils.errors import SpecError
 
 
@@ -60,8 +60,8 @@ class OutputL2(DistillLoss):
 
 
 def shared_head_entries(student: DetectorSpec, teacher: DetectorSpec) -> tuple[str, ...]:
-    """Head entries that both detectors record, in the student's order."""
-    shared = tuple(name for name in student.entries if name in teacher.entries and name not in Record.entries())
+    """Outputs of the head that both detectors record, in the student's order."""
+    shared = tuple(name for name in student.entries if name in teacher.entries and name not in FEATURES)
     if not shared:
         raise SpecError(
             f"OutputL2 compares head entries, but {student.name} records {sorted(student.entries)} and "

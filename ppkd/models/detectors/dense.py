@@ -7,7 +7,8 @@ from typing import Any
 from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import Detector, check_sides
-from ppkd.structures import Batch, DetectorSpec, Record
+from ppkd.models.heads.dense_head import TowerHead
+from ppkd.structures import Batch, DetectorSpec, Record, TowerRecord
 
 
 class DenseDetector(Detector):
@@ -42,6 +43,15 @@ class DenseDetector(Detector):
     def extract(self, batch: Batch, like: Record | None = None) -> Any:
         """The head's raw numbers, split by anchor, above the neck's maps."""
         return self.head.record(self.features(batch))
+
+    def complete(self, record: TowerRecord) -> TowerRecord:
+        """``record`` with all that lies behind its towers' features computed from these by this head."""
+        head: TowerHead = self.head
+        return head.complete(record.neck, record.cls_features, record.box_features)
+
+    def boxes(self, record: Any) -> list[Tensor]:
+        """Corner boxes float32 [N, P, 4] in pixels of the input, level by level: rows, columns, anchors."""
+        return self.head.boxes(record)
 
     def assign(self, record: Any, batch: Batch) -> Any:
         """Training targets for every place of the head."""

@@ -9,7 +9,7 @@ from paddle import nn
 from ppkd.config import register
 from ppkd.models.detectors.dense import DenseDetector
 from ppkd.models.heads.retina_head import RetinaHead
-from ppkd.structures import BoxDeltaRecord, Record
+from ppkd.structures import Record, TowerDeltaRecord
 
 
 @register(inject=("backbone", "neck", "head"))
@@ -19,7 +19,7 @@ class RetinaNet(DenseDetector):
     Loss terms are ``loss_cls`` and ``loss_reg``.
     """
 
-    record: ClassVar[type[Record]] = BoxDeltaRecord
+    record: ClassVar[type[Record]] = TowerDeltaRecord
 
     def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, head: RetinaHead):
         super().__init__(backbone=backbone, neck=neck, head=head)

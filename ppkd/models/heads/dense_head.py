@@ -3,14 +3,61 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Constant, Normal
 
 from ppkd.models.heads.fcos_feat import FCOSFeat
-from ppkd.structures import LevelSpec
+from ppkd.structures import LevelSpec, TowerRecord
 from ppkd.utils.errors import ConfigError
+
+
+class TowerHead(nn.Layer):
+    """A head that ends two towers, which serve all levels, in raw class maps and raw box maps.
+
+    A subclass sets ``in_specs``, the neck's levels, and ``conv_feat``, the towers.
+    """
+
+    in_specs: tuple[LevelSpec, ...]
+    conv_feat: FCOSFeat
+
+    @abstractmethod
+    def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw class and box maps [N, numbers, H, W] of the towers' features on the ``level`` of that position."""
+
+    @abstractmethod
+    def complete(self, neck: list[Tensor], cls_features: list[Tensor], box_features: list[Tensor]) -> TowerRecord:
+        """The record of the maps of the ``neck`` and of the towers' features behind it, those of a TowerRecord."""
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw class maps and box maps of the neck's ``features``, level by level."""
+        return self.end(*self.begin(features))
+
+    def record(self, features: list[Tensor]) -> TowerRecord:
+        """The raw numbers of ``features``, split by anchor."""
+        return self.complete(features, *self.begin(features))
+
+    def begin(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """``cls_features`` and ``box_features`` of a TowerRecord."""
+        inside = [self.conv_feat.lower(level) for level in features]
+        return [classes.unsqueeze(1) for classes, _ in inside], [boxes.unsqueeze(1) for _, boxes in inside]
+
+    def end(self, cls_features: list[Tensor], box_features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw class maps and box maps from what :meth:`begin` returns."""
+        classes, boxes = [], []
+        for i, feature in enumerate(cls_features):
+            ends = self.conv_feat.upper(feature.squeeze(1), box_features[i].squeeze(1))
+            raw = self.outputs(i, *ends)
+            classes.append(raw[0])
+            boxes.append(raw[1])
+        return classes, boxes
+
+    def tower_entries(self) -> dict[str, tuple[LevelSpec, ...]]:
+        """Channels and stride of the towers' features."""
+        levels = tuple(LevelSpec(self.conv_feat.inner_channels, spec.stride) for spec in self.in_specs)
+        return {"cls_features": levels, "box_features": levels}
 
 
 def output_conv(channels: int, numbers: int, bias: float = 0.0) -> nn.Conv2D:

@@ -41,9 +41,27 @@ class FCOSFeat(nn.Layer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Class and box features [N, feat_out, H, W] of one level [N, feat_in, H, W]."""
+        return self.upper(*self.lower(x))
+
+    def lower(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last convolution of each tower gets, before its ReLU is applied; ``x`` if it is the first."""
         return self._climb(self.cls_tower, x), self._climb(self.reg_tower, x)
 
+    def upper(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Class and box features from those of :meth:`lower`."""
+        return self._end(self.cls_tower, classes), self._end(self.reg_tower, boxes)
+
+    @property
+    def inner_channels(self) -> int:
+        """Channels of what :meth:`lower` returns."""
+        return self.feat_in if len(self.cls_tower) < 2 else self.feat_out
+
     def _climb(self, tower: list[str], x: Tensor) -> Tensor:
-        for name in tower:
-            x = F.relu(getattr(self, name)(x))
+        for i, name in enumerate(tower[:-1]):
+            x = getattr(self, name)(F.relu(x) if i else x)
+        return x
+
+    def _end(self, tower: list[str], x: Tensor) -> Tensor:
+        for name in tower[-1:]:
+            x = F.relu(getattr(self, name)(F.relu(x) if len(tower) > 1 else x))
         return x

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.config import register
@@ -14,7 +14,7 @@ from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets, cell_targets
 from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.heads.anchor_generator import cell_corners
-from ppkd.models.heads.dense_head import check_levels, output_conv, prior_logit
+from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.fcos_feat import FCOSFeat
 from ppkd.models.heads.gfl_terms import BoxLosses, decode_cells
@@ -22,10 +22,11 @@ from ppkd.models.heads.integral import Integral
 from ppkd.models.layers.scale import ScaleReg
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
-from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
+from ppkd.models.postprocess.dense_decode import DensePostProcess, by_anchor, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Batch, DistributionRecord, LevelSpec
+from ppkd.structures import Batch, DistributionRecord, LevelSpec, TowerDistributionRecord, TowerQualityRecord
 from ppkd.utils.errors import ConfigError
 
 
@@ -35,15 +36,15 @@ from ppkd.utils.errors import ConfigError
     aliases=("LDGFLHead",),
     without_effect=("loss_ld", "loss_ld_vlr", "loss_kd"),
 )
-class GFLHead(nn.Layer):
+class GFLHead(TowerHead):
     """Per cell C class logits and, for each of the four sides, a distribution over 0..``reg_max`` strides.
 
     ``dgqp_module`` makes it version 2, whose scores are multiplied by a predicted quality; its class convolution has
     one output more, as in published weights, that nothing reads. ``prior_prob`` is every class's probability at the
     start, ``nms_pre`` how many cells of a level are decoded. ``cell_offset`` moves the cells' points by so many
     strides; ``grid_cell_scale`` strides is the side of a cell's anchor, which only the assigner sees. ``loss_qfl`` may
-    be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``. ``LDGFLHead`` is PaddleDetection's name for
-    a student of LD, whose distillation losses belong to the slim file here.
+    be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``. ``LDGFLHead`` is PaddleDetection's name
+    for a student of LD, whose distillation losses belong to the slim file here.
     """
 
     def __init__(
@@ -95,36 +96,41 @@ class GFLHead(nn.Layer):
 
     def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
         """Channels and stride of what :meth:`record` adds to the neck's maps."""
-        return {
-            name: tuple(LevelSpec(count, spec.stride) for spec in self.in_specs)
-            for name, count in (("cls_logits", self.num_classes), ("box_dist", 4 * (self.reg_max + 1)))
+        counts = {"cls_logits": self.num_classes, "box_dist": 4 * (self.reg_max + 1)}
+        if self.dgqp_module is not None:
+            counts["quality"] = 1
+        numbers = {
+            name: tuple(LevelSpec(count, spec.stride) for spec in self.in_specs) for name, count in counts.items()
         }
+        return {**numbers, **self.tower_entries()}
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Raw class maps [N, C, H, W], in version 2 [N, C + 1, H, W], and side maps [N, 4 * (reg_max + 1), H, W]."""
-        classes, sides = [], []
-        for i, name in enumerate(self.scales):
-            class_feature, box_feature = self.conv_feat(features[i])
-            classes.append(self.gfl_head_cls(class_feature))
-            sides.append(getattr(self, name)(self.gfl_head_reg(box_feature)))
-        return classes, sides
+    def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw maps [N, C, H, W], in version 2 [N, C + 1, H, W], and of sides [N, 4 * (reg_max + 1), H, W]."""
+        return self.gfl_head_cls(classes), getattr(self, self.scales[level])(self.gfl_head_reg(boxes))
 
-    def record(self, features: list[Tensor]) -> DistributionRecord:
-        """The raw maps of ``features``."""
-        classes, sides = self(features)
-        return DistributionRecord(
-            neck=features,
-            cls_logits=[raw[:, : self.num_classes].unsqueeze(1) for raw in classes],
-            box_dist=[raw.unsqueeze(1) for raw in sides],
-        )
-
-    def scores(self, record: DistributionRecord) -> list[Tensor]:
-        """What ranks the detections, [N, 1, C, H, W] in 0..1: sigmoids, in version 2 times the predicted quality."""
-        scores = [F.sigmoid(level) for level in record.cls_logits]
+    def complete(
+        self, neck: list[Tensor], cls_features: list[Tensor], box_features: list[Tensor]
+    ) -> TowerDistributionRecord | TowerQualityRecord:
+        """The raw maps behind the towers' features, in version 2 with the quality of the boxes."""
+        classes, sides = self.end(cls_features, box_features)
+        numbers = {
+            "neck": neck,
+            "cls_logits": [raw[:, : self.num_classes].unsqueeze(1) for raw in classes],
+            "box_dist": [raw.unsqueeze(1) for raw in sides],
+            "cls_features": cls_features,
+            "box_features": box_features,
+        }
         if self.dgqp_module is None:
-            return scores
-        qualities = [self.dgqp_module(level.squeeze(1)).unsqueeze(1) for level in record.box_dist]
-        return [score * qualities[i] for i, score in enumerate(scores)]
+            return TowerDistributionRecord(**numbers)
+        return TowerQualityRecord(**numbers, quality=[self.dgqp_module(raw).unsqueeze(1) for raw in sides])
+
+    def boxes(self, record: DistributionRecord) -> list[Tensor]:
+        """Corner boxes float32 [N, H * W, 4] of all cells, in pixels of the input, level by level."""
+        points = self.points(record.cls_logits)
+        return [
+            decode_cells(self.distribution_project, by_anchor(level), points[i])
+            for i, level in enumerate(record.box_dist)
+        ]
 
     def points(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels."""
@@ -150,17 +156,17 @@ class GFLHead(nn.Layer):
 
         The first is divided by the positive cells of the batch, counting one at least for each image.
         """
-        scores = join_levels(self.scores(record))
+        scores = join_levels(record.scores())
         classes = scores if self.dgqp_module else join_levels(record.cls_logits)
         weight = scores.detach().astype("float32").max(axis=-1) * targets.positive
         boxes = self.box_losses(join_levels(record.box_dist), weight, targets)
-        positives = targets.positive.sum(axis=1).clip(min=1).sum()
+        positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
         return {"loss_qfl": self.loss_qfl(classes, targets.labels, boxes.quality) / positives, **boxes.terms}
 
     def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
-        record = self.record(features)
-        classes = self.scores(record) if self.dgqp_module else record.cls_logits
+        record = self.complete(features, *self.begin(features))
+        classes = record.scores() if self.dgqp_module else record.cls_logits
         return self.post_process(classes, record.box_dist, self.points(record.cls_logits), scale_factor)
 
 

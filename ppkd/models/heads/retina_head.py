@@ -6,27 +6,28 @@ from collections.abc import Sequence
 from functools import partial
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
 from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.max_iou_assigner import MaxIoUAssigner
 from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
-from ppkd.models.heads.dense_head import check_levels, output_conv, prior_logit
+from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.heads.retina_feat import RetinaFeat
 from ppkd.models.losses.focal_loss import FocalLoss
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
-from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
+from ppkd.models.postprocess.dense_decode import DensePostProcess, by_anchor, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Batch, BoxDeltaRecord, LevelSpec
+from ppkd.structures import Batch, BoxDeltaRecord, LevelSpec, TowerDeltaRecord
 from ppkd.structures.boxes import decode_deltas
 
 
 @register(
     shared=("num_classes",), inject=("conv_feat", "anchor_generator", "bbox_assigner", "loss_class", "loss_bbox", "nms")
 )
-class RetinaHead(nn.Layer):
+class RetinaHead(TowerHead):
     """Per level and anchor C class logits and four box offsets; the background is no class.
 
     ``prior_prob`` is every class's probability at the start, ``nms_pre`` how many anchors of a level are decoded,
@@ -66,26 +67,32 @@ class RetinaHead(nn.Layer):
 
     def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
         """Channels per anchor, stride and anchors of what :meth:`record` adds to the neck's maps."""
-        return {
+        counts = {"cls_logits": self.num_classes, "box_deltas": 4}
+        numbers = {
             name: tuple(LevelSpec(count, spec.stride, self.num_anchors) for spec in self.in_specs)
-            for name, count in (("cls_logits", self.num_classes), ("box_deltas", 4))
+            for name, count in counts.items()
         }
+        return {**numbers, **self.tower_entries()}
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Raw class maps [N, A * C, H, W] and box maps [N, A * 4, H, W] of the neck's features, level by level."""
-        classes, boxes = [], []
-        for feature in features:
-            class_feature, box_feature = self.conv_feat(feature)
-            classes.append(self.retina_cls(class_feature))
-            boxes.append(self.retina_reg(box_feature))
-        return classes, boxes
+    def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw maps [N, A * C, H, W] and [N, A * 4, H, W]; all levels share their convolutions."""
+        return self.retina_cls(classes), self.retina_reg(boxes)
 
-    def record(self, features: list[Tensor]) -> BoxDeltaRecord:
-        """The raw maps of ``features``, split by anchor."""
-        classes, boxes = self(features)
-        logits = [raw.reshape([0, self.num_anchors, self.num_classes, *raw.shape[2:]]) for raw in classes]
-        deltas = [raw.reshape([0, self.num_anchors, 4, *raw.shape[2:]]) for raw in boxes]
-        return BoxDeltaRecord(neck=features, cls_logits=logits, box_deltas=deltas)
+    def complete(self, neck: list[Tensor], cls_features: list[Tensor], box_features: list[Tensor]) -> TowerDeltaRecord:
+        """The raw maps behind the towers' features, split by anchor."""
+        classes, boxes = self.end(cls_features, box_features)
+        return TowerDeltaRecord(
+            neck=neck,
+            cls_logits=[raw.reshape([0, self.num_anchors, self.num_classes, *raw.shape[2:]]) for raw in classes],
+            box_deltas=[raw.reshape([0, self.num_anchors, 4, *raw.shape[2:]]) for raw in boxes],
+            cls_features=cls_features,
+            box_features=box_features,
+        )
+
+    def boxes(self, record: BoxDeltaRecord) -> list[Tensor]:
+        """Corner boxes float32 [N, H * W * A, 4] of all anchors, in pixels of the input, level by level."""
+        anchors = self.anchor_generator(record.cls_logits)
+        return [decode_deltas(by_anchor(level), anchors[i], self.weights) for i, level in enumerate(record.box_deltas)]
 
     @paddle.no_grad()
     def assign(self, record: BoxDeltaRecord, batch: Batch) -> AnchorTargets:
@@ -97,13 +104,13 @@ class RetinaHead(nn.Layer):
 
     def loss(self, record: BoxDeltaRecord, targets: AnchorTargets) -> dict[str, Tensor]:
         """Scalars ``loss_cls`` and ``loss_reg``, sums over the batch divided by its number of positive anchors."""
-        positives = targets.positive.sum().clip(min=1)
+        positives = over_batch(targets.positive.sum()).clip(min=1)
         classes = self.loss_class(join_levels(record.cls_logits), targets.labels)
         boxes = self.loss_bbox(join_levels(record.box_deltas), targets.deltas, targets.positive)
         return {"loss_cls": classes / positives, "loss_reg": boxes / positives}
 
     def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
-        record = self.record(features)
+        record = self.complete(features, *self.begin(features))
         anchors = self.anchor_generator(record.cls_logits)
         return self.post_process(record.cls_logits, record.box_deltas, anchors, scale_factor)
