@@ -10,6 +10,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ppkd.utils import cli
 
+FORMER = {
+    ("-t", "--teacher_config"): "write --slim_config SLIM.yml -o slim.teacher.config=YML (slim/distill/ has examples)",
+    ("--teacher_pretrained",): "write --slim_config SLIM.yml -o slim.teacher.weights=PATH (slim/distill/ has examples)",
+    ("-p", "--resume_checkpoint"): "write -r PATH",
+    ("--fp16",): "write --amp",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -18,9 +25,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
     made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
     cli.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
+    cli.add_flag(made, "--force", "resume although the teacher or settings have changed")
+    cli.add_flag(made, "--fleet", "connect several processes by Paddle's fleet")
+    cli.add_flag(made, "--auto_scale_lr", "scale base_lr from LearningRate.base_batch_size to the images of an update")
     cli.add_flag(made, "--enable_ce", "seed 0 and no shuffling, to compare runs number by number")
     cli.add_flag(made, "--amp", "mixed precision")
     cli.add_flag(made, "--use_vdl", "write scalars for VisualDL")
+    for flags, today in FORMER.items():
+        made.add_argument(*flags, action=cli.Former, today=today)
     return made
 
 
@@ -39,6 +51,9 @@ def main(args: argparse.Namespace) -> None:
         use_vdl=args.use_vdl,
         vdl_log_dir=args.vdl_log_dir,
         profiler_options=args.profiler_options,
+        force=args.force,
+        fleet=args.fleet,
+        auto_scale_lr=args.auto_scale_lr,
     )
 
 

@@ -56,6 +56,14 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 
+# Keys of PaddleDetection before 2.0, and what takes their place.
+FORMER = {
+    "use_fine_grained_loss": "distil with --slim_config slim/distill/yolov3_fine_grained.yml",
+    "max_iters": "say how many epochs to train with epoch",
+    "snapshot_iter": "say after how many epochs to save with snapshot_epoch",
+    "_READER_": "name the reader's file in _BASE_",
+}
+
 INPUTS = {"image_shape": list[int | None], "num_max_boxes": int}
 UNUSED_INPUTS = tuple(f"{reader}.inputs_def.num_max_boxes" for reader in READERS)
 
@@ -74,6 +82,8 @@ def check(cfg: Config) -> None:
     idle = {key for key in cfg if key in WITHOUT_EFFECT and key not in known}
     blocks = [key for key in cfg if key not in known | idle and not cfg.mark(key).anchor]
     for key in blocks:
+        if key in FORMER:
+            raise LocatedError(cfg.mark(key), f"{key} is of PaddleDetection before 2.0: {FORMER[key]}")
         if find(key) is None:
             valid = [*known, *names(), *WITHOUT_EFFECT]
             raise LocatedError(cfg.mark(key), f"{key} is not a key of a configuration{nearest(key, valid)}")

@@ -14,6 +14,7 @@ from ppkd.config.factory import plan
 from ppkd.config.registry import lookup
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import DistillModel
+from ppkd.distill.paddledetection import at_levels, left_alone, own_form
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
@@ -31,7 +32,7 @@ PARTS = Literal["backbone", "neck", "head"]
 TYPES: dict[str, Any] = {
     "teacher.config": str,
     "teacher.weights": str,
-    "student.inherit": list[PARTS],
+    "student.inherit": list[PARTS] | Literal["matching"],
     "unlabelled_batch_size": PositiveInt,
 }
 
@@ -42,30 +43,36 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     """The student of ``cfg``, the teacher and the losses of ``slim``, introduced to each other.
 
     The student's weights are random, or those of ``pretrain`` (see :func:`ppkd.models.weights.load_pretrain`), except
-    for what ``student.inherit`` copies from the teacher.
+    for what ``student.inherit`` copies from the teacher: whole parts, which win over ``pretrain``, or with ``matching``
+    what fits outside the backbone, over which ``pretrain`` wins. ``slim`` may have PaddleDetection's form.
 
     Raises:
         ConfigError: a key of the slim file is unknown, missing or wrong.
         SpecError: a loss consumes what the student or the teacher does not record.
         WeightsError: the teacher's weights are missing, damaged or of another model.
     """
-    check_slim(slim)
+    check_slim(slim, cfg)
     student = build_detector(cfg)
+    slim = _for_student(slim, cfg, student.spec())
+    teacher = _build_teacher(slim)
+    inherited = slim.at("student.inherit", None) or ()
+    if inherited == "matching":
+        _inherit_matching(student, teacher)
     if pretrain:
         logger.info("Pretrained weights: %s", load_pretrain(student, pretrain))
-    teacher = _build_teacher(slim)
     losses = build_losses(slim, student.spec(), teacher.spec())
-    for part in slim.at("student.inherit", None) or ():
+    for part in inherited if inherited != "matching" else ():
         _inherit(student, teacher, part, slim)
     consumed = {entry for loss in losses.values() for entry in loss.consumes}
     return DistillModel(student, FrozenTeacher(teacher, consumed), losses)
 
 
-def check_slim(slim: Config) -> None:
-    """Check every key of a distillation file and its teacher's file; nothing is built.
+def check_slim(slim: Config, cfg: Config | None = None) -> None:
+    """Check every key of a distillation file for the student of ``cfg``, and its teacher's file; nothing is built.
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name.
     """
+    theirs, slim = slim, own_form(slim, cfg)
     _check_keys(slim)
     if slim.at("slim", None) != "Distill":
         raise ConfigError(f"{slim.where('slim')}: a distillation file says `slim: Distill`")
@@ -73,7 +80,8 @@ def check_slim(slim: Config) -> None:
         if slim.at(key, None) is None:
             raise ConfigError(f"{slim.where()}: {key} is missing: give {example}, here or with -o slim.{key}=...")
     for key, annotation in TYPES.items():
-        if slim.at(key, None) is not None:
+        written = key != "teacher.config" or slim is theirs
+        if written and slim.at(key, None) is not None:
             convert(slim.at(key), annotation, key, slim.mark(key))
     if slim.get("unlabelled_batch_size") is not None and slim.get("UnlabelledDataset") is None:
         raise ConfigError(f"{slim.where('unlabelled_batch_size')}: unlabelled_batch_size needs an UnlabelledDataset")
@@ -118,8 +126,18 @@ def resolve(path: str, slim: Config) -> str:
     )
 
 
+def _for_student(slim: Config, cfg: Config, student: DetectorSpec) -> Config:
+    """``slim`` in ppkd's form, with a line on what of PaddleDetection's form leaves the student alone."""
+    if ignored := left_alone(slim, cfg):
+        logger.info("%s also sets %s: the student keeps its own, as -c says", slim.path, ", ".join(ignored))
+    own = own_form(slim, cfg)
+    return own if own is slim else at_levels(own, slim, student)
+
+
 def _teacher_config(slim: Config) -> Config:
-    return load_config(resolve(slim["teacher"]["config"], slim))
+    """The teacher's configuration, from its file or, in PaddleDetection's form, as the slim file holds it."""
+    config = slim["teacher"]["config"]
+    return config if isinstance(config, Config) else load_config(resolve(config, slim))
 
 
 def _build_teacher(slim: Config) -> Detector:
@@ -145,6 +163,16 @@ def _loss_spec(slim: Config, name: str) -> Config:
     if not issubclass(lookup(settings["type"], settings.mark("type")).cls, DistillLoss):
         raise ConfigError(f"{where}.type: {settings['type']} is not a distillation loss")
     return settings.without("type").with_item("name", settings["type"], settings.mark("type"))
+
+
+def _inherit_matching(student: Detector, teacher: Detector) -> None:
+    """Give the student everything outside the backbone that the teacher has under the same name and shape."""
+    ours, theirs = student.state_dict(), teacher.state_dict()
+    fitting = (name for name in ours if name in theirs and ours[name].shape == theirs[name].shape)
+    taken = [name for name in fitting if not name.startswith("backbone.")]
+    for name in taken:
+        ours[name].set_value(theirs[name])
+    logger.info("Student inherits from the teacher what fits outside the backbone: %d tensors", len(taken))
 
 
 def _inherit(student: Detector, teacher: Detector, part: str, slim: Config) -> None:

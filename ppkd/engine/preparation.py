@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from paddle import nn
@@ -32,7 +30,7 @@ def check_all(cfg: Config, slim: Config | None) -> None:
     if slim is not None:
         from ppkd.distill.build import check_slim
 
-        check_slim(slim)
+        check_slim(slim, cfg)
 
 
 def open_dataset(cfg: Config, key: str, num_classes: int) -> Any:
@@ -76,9 +74,3 @@ def log_size(cfg: Config, options: Runtime, detector: Any) -> None:
             shape = FLOPS_SHAPE
         gflops = complexity(detector, shape[1], shape[2]).gflops
         logger.info("Model FLOPs : %.6fG. (image shape is %s)", gflops, list(shape))
-
-
-def config_digest(*configs: Config | None) -> str:
-    """A SHA-256 of everything that the configurations say."""
-    plain = [None if config is None else config.to_dict() for config in configs]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()

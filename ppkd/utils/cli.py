@@ -30,6 +30,20 @@ def add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     parser.add_argument(name, type=boolean, nargs="?", const=True, default=False, metavar="BOOL", help=text)
 
 
+class Former(argparse.Action):
+    """A flag that users of older tools may have in their fingers: a usage error that names what to write today."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, today: str) -> None:
+        super().__init__(option_strings, dest, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.today = today
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, name: str | None = None
+    ) -> None:
+        """Exit with the usage and the message."""
+        parser.error(f"{name} is not a flag here: {self.today}")
+
+
 def parser(description: str, *, slim: bool = True) -> argparse.ArgumentParser:
     """A parser with ``-c``, ``-o`` and, unless ``slim`` is false, ``--slim_config``."""
     made = argparse.ArgumentParser(description=description)

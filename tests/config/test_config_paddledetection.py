@@ -281,3 +281,12 @@ def test_a_student_of_ld_is_a_plain_gfl(folder: Path, caplog: pytest.LogCaptureF
 def test_a_typing_error_beside_accepted_keys_is_still_one(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"GFLHead\.loss_lld is not a setting of GFLHead"):
         check(load_config(folder / "gfl/gfl_mine.yml", ["LDGFLHead.loss_lld=1"]))
+
+
+def test_a_key_of_older_files_is_answered_with_todays(folder: Path) -> None:
+    for override, today in (
+        ("use_fine_grained_loss=true", "slim/distill/yolov3_fine_grained"),
+        ("max_iters=9", "epoch"),
+    ):
+        with pytest.raises(ConfigError, match=f"is of PaddleDetection before 2.0: .*{today}"):
+            check(load_config(folder / "yolo/yolo_mine.yml", [override]))

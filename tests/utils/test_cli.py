@@ -164,3 +164,19 @@ def test_progress_on_a_terminal_lets_log_lines_through(capsys, monkeypatch):
         logging.getLogger("ppkd.engine").info("a line")
         bar.advance(1, note="loss 1.0")
     assert "a line" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flag", "today"),
+    [
+        ("-t", "-o slim.teacher.config=YML"),
+        ("--teacher_config=t.yml", "-o slim.teacher.config=YML"),
+        ("--teacher_pretrained=t.pdparams", "-o slim.teacher.weights=PATH"),
+        ("--fp16", "write --amp"),
+    ],
+)
+def test_a_flag_of_older_tools_is_answered_with_todays(root, flag, today):
+    command = [sys.executable, str(root / "tools/train.py"), "-c", "a.yml", flag]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 2
+    assert today in done.stderr

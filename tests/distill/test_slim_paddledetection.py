@@ -1,0 +1,191 @@
+"""Slim files in PaddleDetection's form mean what ppkd's own mean, and leave the student's file alone."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from ppkd.config import load_config
+from ppkd.distill import build_distiller
+from ppkd.distill.build import check_slim
+from ppkd.distill.paddledetection import own_form
+from ppkd.models import build_detector
+from ppkd.utils.errors import ConfigError
+from ppkd.utils.serialization import write_weights
+
+STUDENT = "configs/shapes/gfl_r18_160_shapes.yml"
+
+YOLO = """
+distill_loss: DistillYOLOv3Loss
+DistillYOLOv3Loss:
+  weight: 500
+"""
+FGD = """
+slim_method: FGD
+distill_loss: FGDFeatureLoss
+distill_loss_name: ['neck_f_4', 'neck_f_3', 'neck_f_2', 'neck_f_1', 'neck_f_0']
+FGDFeatureLoss:
+  student_channels: 256
+  teacher_channels: 256
+  temp: 0.5
+  alpha_fgd: 0.001
+  beta_fgd: 0.0005
+  gamma_fgd: 0.0005
+  lambda_fgd: 0.000005
+"""
+CWD = """
+slim_method: CWD
+distill_loss: CWDFeatureLoss
+distill_loss_name: ['cls_f_4', 'cls_f_3']
+CWDFeatureLoss:
+  student_channels: 80
+  teacher_channels: 80
+  tau: 1.0
+  weight: 5.0
+"""
+LD = "slim_method: LD\n"
+LD_HEAD = """
+LDGFLHead:
+  loss_ld: {name: KnowledgeDistillationKLDivLoss, loss_weight: 0.5, T: 8}
+  loss_kd: {name: KnowledgeDistillationKLDivLoss, loss_weight: 10, T: 2}
+"""
+
+
+@pytest.fixture
+def slim_file(root, tmp_path):
+    """Writes a slim file above the student's own configuration, with a schedule and a reader that differ."""
+
+    def write(text, base=STUDENT, weights="teacher.pdparams"):
+        path = tmp_path / "theirs.yml"
+        head = f"_BASE_: ['{root / base}']\npretrain_weights: {weights}\nslim: Distill\nepoch: 99\n"
+        path.write_text(f"{head}TrainReader: {{batch_size: 3}}\n{text}", encoding="utf-8")
+        return path
+
+    return write
+
+
+def losses(path, overrides=(), student=None):
+    return own_form(load_config(path, overrides), student).at("losses").to_dict()
+
+
+def test_every_published_form_is_a_set_of_losses(slim_file):
+    assert losses(slim_file(YOLO)) == {"distill_loss": {"type": "YOLOv3FineGrained", "weight": 500}}
+    found = losses(slim_file(FGD))
+    assert list(found) == ["neck_f_4", "neck_f_3", "neck_f_2", "neck_f_1", "neck_f_0"]
+    published = load_config("slim/distill/fgd.yml").at("losses.fgd").to_dict()
+    assert all(loss == published for loss in found.values())
+    cwd = {"type": "CWD", "weight": 5.0, "tau": 1.0, "consumes": ["cls_logits"]}
+    assert losses(slim_file(CWD)) == {"cls_f_4": cwd, "cls_f_3": cwd}
+    assert losses(slim_file(CWD.replace("cls_f", "neck_f")))["neck_f_3"] == {
+        k: cwd[k] for k in ("type", "weight", "tau")
+    }
+
+
+def test_what_is_silent_has_paddledetections_defaults(slim_file):
+    bare = "distill_loss_name: [neck_f_0]\nslim_method: {}\ndistill_loss: {}\n"
+    assert losses(slim_file(bare.format("FGD", "FGDFeatureLoss")))["neck_f_0"] == {"type": "FGD", "gamma_fgd": 0.001}
+    assert losses(slim_file(bare.format("CWD", "ChannelWiseDivergence")))["neck_f_0"] == {"type": "CWD", "weight": 1.0}
+    assert losses(slim_file("distill_loss: DistillYOLOv3Loss"))["distill_loss"]["weight"] == 1000
+
+
+def test_ld_takes_its_weights_from_the_students_head_or_as_published(slim_file, tmp_path):
+    assert losses(slim_file(LD)) == load_config("slim/distill/ld.yml").at("losses").to_dict()
+    student = tmp_path / "student.yml"
+    student.write_text(LD_HEAD, encoding="utf-8")
+    found = losses(slim_file(LD), student=load_config(student))
+    assert found["loss_ld"] == {"type": "LD", "region": "main", "weight": 0.5, "T": 8}
+    assert found["loss_ld_vlr"] == {"type": "LD", "region": "valuable", "weight": 1.0, "T": 10}
+    assert found["loss_kd"] == {"type": "ClassKD", "region": "main", "weight": 10, "T": 2}
+
+
+def test_overrides_reach_both_forms_of_the_keys(slim_file):
+    path = slim_file(FGD)
+    own = own_form(load_config(path, ["pretrain_weights=a.pdparams", "FGDFeatureLoss.temp=0.7"]))
+    assert (own.at("teacher.weights"), own.at("losses.neck_f_4.temp")) == ("a.pdparams", 0.7)
+    own = own_form(load_config(path, ["teacher.weights=b.pdparams", "losses.neck_f_4.weight=2", "student.inherit=[]"]))
+    assert (own.at("teacher.weights"), own.at("losses.neck_f_4.weight")) == ("b.pdparams", 2)
+    assert own.at("student.inherit") == ()
+
+
+def test_our_own_form_stays_as_it_is(root):
+    slim = load_config(root / "slim/distill/cwd.yml")
+    assert own_form(slim) is slim
+
+
+def test_the_teacher_is_the_file_without_what_is_about_distillation(slim_file, monkeypatch, root):
+    monkeypatch.chdir(root)
+    slim = load_config(slim_file(CWD, base="configs/gfl/gfl_r34vd_1x_coco.yml"))
+    check_slim(slim)
+    teacher = own_form(slim).at("teacher.config")
+    assert teacher.at("ResNet.depth") == 34
+    assert not {"slim", "slim_method", "distill_loss", "CWDFeatureLoss", "pretrain_weights"} & set(teacher)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slim_method: PPYOLOEDistill", r"theirs\.yml:6: slim_method PPYOLOEDistill is not translated"),
+        ("slim_method: FDG", r"did you mean 'FGD'\?"),
+        ("slim_method: FGD", r"distill_loss is None; translated are .*FGDFeatureLoss"),
+        (FGD.replace("FGDFeatureLoss", "FGDFeatureLos"), r"did you mean 'FGDFeatureLoss'\?"),
+        (FGD.replace("temp:", "tmp:"), r"theirs\.yml:13: FGD\.tmp is not a setting of FGD; did you mean 'temp'\?"),
+        (FGD.replace("0.5", "half"), r'theirs\.yml:13: FGD\.temp is "half"'),
+        (CWD.replace("'cls_f_3'", "'box_f_3'"), r"distill_loss_name has box_f_3, expected neck_f_0"),
+        (CWD.replace("['cls_f_4', 'cls_f_3']", "cls_f_4"), r"must be a list such as"),
+        (f"{FGD}ResNet: {{dept: 18}}", r"ResNet\.dept is not a setting of ResNet"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(slim_file, text, message):
+    with pytest.raises(ConfigError, match=message):
+        check_slim(load_config(slim_file(text)))
+
+
+def test_a_teacher_without_weights_is_refused(slim_file):
+    with pytest.raises(ConfigError, match=r"teacher\.weights is missing"):
+        check_slim(load_config(slim_file(FGD, weights="null")))
+
+
+@pytest.fixture(scope="module")
+def weights(root, tmp_path_factory):
+    file = tmp_path_factory.mktemp("teacher") / "teacher.pdparams"
+    write_weights(file, build_detector(load_config(root / STUDENT)).state_dict())
+    return file
+
+
+def test_names_are_levels_in_their_order_and_the_student_keeps_its_file(root, slim_file, weights, caplog):
+    cfg = load_config(root / STUDENT)
+    before = cfg.to_dict()
+    with caplog.at_level(logging.INFO, logger="ppkd.distill"):
+        kd = build_distiller(cfg, load_config(slim_file(CWD, weights=weights)))
+    assert [(name, loss.pairs["cls_logits"][0].stride) for name, loss in kd.losses.items()] == [
+        ("cls_f_4", 8),
+        ("cls_f_3", 16),
+    ]
+    assert all(len(loss.pairs["cls_logits"]) == 1 for loss in kd.losses.values())
+    assert cfg.to_dict() == before
+    (line,) = [record.getMessage() for record in caplog.records if "student keeps" in record.getMessage()]
+    assert line.endswith("theirs.yml also sets TrainReader, epoch: the student keeps its own, as -c says")
+
+
+def test_more_names_than_levels_are_refused(root, slim_file, weights):
+    slim = load_config(slim_file(CWD, weights=weights), [f"distill_loss_name={[f'cls_f_{i}' for i in range(6)]}"])
+    with pytest.raises(ConfigError, match=r"cls_f_5 is level 6, but GFL has \[8, 16, 32, 64, 128\]"):
+        build_distiller(load_config(root / STUDENT), slim)
+
+
+def test_fgds_student_inherits_what_fits_and_its_own_weights_win(root, slim_file, weights, tmp_path):
+    cfg = load_config(root / STUDENT, ["num_classes=2"])
+    own = build_detector(cfg).state_dict()
+    mine = {name: tensor for name, tensor in own.items() if name.startswith("neck.fpn_res3")}
+    write_weights(tmp_path / "own.pdparams", mine)
+    kd = build_distiller(cfg, load_config(slim_file(FGD, weights=weights)), pretrain=str(tmp_path / "own.pdparams"))
+    student, teacher = kd.student.state_dict(), kd.teacher.detector.state_dict()
+    behind = {name for name in student if not name.startswith("backbone.")}
+    kept = {name for name in behind if student[name].shape != teacher[name].shape or not _equal(student, teacher, name)}
+    assert kept == {"neck.fpn_res3_sum.weight", "head.gfl_head_cls.weight", "head.gfl_head_cls.bias"}
+    assert _equal(student, mine, "neck.fpn_res3_sum.weight")
+
+
+def _equal(ours, theirs, name):
+    return (ours[name].numpy() == theirs[name].numpy()).all()
