@@ -2,9 +2,11 @@
 
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
+from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss
 from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
+from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
@@ -18,14 +20,18 @@ __all__ = [
     "CWD",
     "FBKD",
     "FGD",
+    "FGFI",
     "LD",
     "MGD",
     "PKD",
     "CWDFeatureLoss",
     "ClassKD",
+    "DeFeat",
+    "DeFeatFeatureLoss",
     "DistillYOLOv3Loss",
     "FBKDFeatureLoss",
     "FGDFeatureLoss",
+    "FGFIFeatureLoss",
     "FeatureImitation",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",

@@ -1,0 +1,114 @@
+"""Cells of a pyramid that belong to boxes: to those whose size suits the level, inside of them or by their anchors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import paddle
+from paddle import Tensor
+
+from ppkd.structures.boxes import xyxy_to_cxcywh
+
+FINEST = 56.0
+"""Boxes whose side, the root of the area, is twice this long or more leave the finest level, and so on by powers of two
+(Lin et al., "Feature Pyramid Networks", arXiv 1612.03144, with another constant)."""
+
+
+def level_of_boxes(boxes: Tensor, levels: int) -> Tensor:
+    """The level int64 [N, M] of corner ``boxes`` [N, M, 4] by their size, 0 for the finest of ``levels``.
+
+    As in the code of DeFeat and of Global Knowledge: floor(log2(sqrt((w + 1) (h + 1)) / 56)), whatever the stride of
+    the finest level.
+    """
+    size = (boxes[..., 2:] - boxes[..., :2]).clip(min=0) + 1.0
+    side = size.prod(axis=-1).sqrt()
+    return paddle.log2(side / FINEST + 1e-6).floor().clip(0, levels - 1).astype("int64")
+
+
+def cells_inside(boxes: Tensor, chosen: Tensor, stride: int, height: int, width: int) -> Tensor:
+    """1 in the cells that some chosen box covers, 0 elsewhere: float32 [N, height, width].
+
+    A box reaches from its corners divided by the stride, rounded down, to just before the other ones; a box that
+    covers nothing this way has the cell of its first corner.
+
+    Args:
+        boxes: corners float32 [N, M, 4] in pixels.
+        chosen: bool [N, M].
+        stride: of the level, in pixels.
+        height: cells of the map.
+        width: cells of the map.
+    """
+    cells = (boxes / stride).trunc()
+    limit = paddle.to_tensor([width, height], dtype="float32")
+    first, last = cells[..., :2].clip(min=0), paddle.minimum(cells[..., 2:], limit)
+    empty = (first >= last).any(axis=-1, keepdim=True)
+    first = paddle.where(empty, paddle.minimum(first, limit - 1), first)
+    last = paddle.where(empty, first + 1, last)
+    columns = _between(first[..., 0], last[..., 0], width) * chosen.astype("float32").unsqueeze(-1)
+    rows = _between(first[..., 1], last[..., 1], height)
+    return (paddle.matmul(rows, columns, transpose_x=True) > 0).astype("float32")
+
+
+def _between(first: Tensor, last: Tensor, count: int) -> Tensor:
+    position = paddle.arange(count, dtype="float32")
+    return ((position >= first.unsqueeze(-1)) & (position < last.unsqueeze(-1))).astype("float32")
+
+
+def cells_of_anchors(
+    boxes: Tensor,
+    chosen: Tensor,
+    anchors: Tensor,
+    stride: int,
+    height: int,
+    width: int,
+    *,
+    threshold: float = 0.5,
+    pixel: float = 0.0,
+) -> Tensor:
+    """1 in the cells with an anchor that overlaps a chosen box more than ``threshold`` times as much as the level's
+    best anchor does (Wang et al., arXiv 1906.03609), 0 elsewhere: float32 [N, height, width].
+
+    Overlaps of all cells are outer products of overlaps along the two axes, and that of the best is theirs.
+
+    Args:
+        boxes: corners float32 [N, M, 4] in pixels.
+        chosen: bool [N, M].
+        anchors: corners float32 [A, 4] of the first cell's anchors, in pixels.
+        stride: of the level, in pixels.
+        height: cells of the map.
+        width: cells of the map.
+        threshold: share of the best overlap.
+        pixel: added to every width and height; 1 where corners are pixels inside of boxes.
+    """
+    across = _shared(boxes[..., 0::2], anchors[:, 0::2], stride, width, pixel)
+    down = _shared(boxes[..., 1::2], anchors[:, 1::2], stride, height, pixel)
+    both = _area(boxes, pixel).unsqueeze(-1) + _area(anchors, pixel)
+    most = across.max(axis=-1) * down.max(axis=-1)
+    least = threshold * (most / (both - most)).max(axis=-1, keepdim=True)
+    shared = down.unsqueeze(-1) * across.unsqueeze(-2)
+    found = shared > (both * least / (1.0 + least)).unsqueeze([-1, -2])
+    found = found & chosen.unsqueeze([-1, -2, -3])
+    return found.flatten(1, 2).any(axis=1).astype("float32")
+
+
+def _shared(boxes: Tensor, anchors: Tensor, stride: int, cells: int, pixel: float) -> Tensor:
+    """Length [N, M, A, cells] that ends [N, M, 2] share with ends [A, 2] moved from cell to cell."""
+    ends = anchors.unsqueeze(1) + stride * paddle.arange(cells, dtype="float32").unsqueeze(-1)
+    low = paddle.maximum(boxes[..., :1].unsqueeze(-1), ends[..., 0])
+    high = paddle.minimum(boxes[..., 1:].unsqueeze(-1), ends[..., 1])
+    return (high - low + pixel).clip(min=0)
+
+
+def _area(boxes: Tensor, pixel: float) -> Tensor:
+    return (xyxy_to_cxcywh(boxes)[..., 2:] + pixel).prod(axis=-1)
+
+
+def centred_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
+    """Anchors float32 [A, 4] around the origin: sides ``scales`` times the ``stride`` at each height / width ratio."""
+    halves = [
+        (scale * stride / math.sqrt(ratio) / 2, scale * stride * math.sqrt(ratio) / 2)
+        for scale in scales
+        for ratio in ratios
+    ]
+    return paddle.to_tensor([[-x, -y, x, y] for x, y in halves], dtype="float32")
