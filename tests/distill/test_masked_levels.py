@@ -13,7 +13,7 @@ from ppkd.config import load_config
 from ppkd.distill import Context
 from ppkd.distill.build import build_losses, check_slim
 from ppkd.distill.losses import FGFI, DeFeat, DeFeatFeatureLoss, FGFIFeatureLoss
-from ppkd.distill.losses.box_cells import cells_inside, cells_of_anchors, level_of_boxes
+from ppkd.distill.losses.box_cells import cells_inside, cells_of_anchors
 from ppkd.structures import DetectorSpec, LevelSpec, Record
 from ppkd.utils.errors import SpecError
 
@@ -169,12 +169,6 @@ def test_boxes_for_all_levels():
     assert [mask.any().item() for mask in by_size] == [True, False, False]
     assert [mask.any().item() for mask in everywhere] == [True, True, True]
     assert_close(by_size[0], everywhere[0].numpy(), rtol=0)
-
-
-def test_a_box_belongs_to_one_level_by_its_size():
-    sides = paddle.to_tensor([[1.0, 54.0, 112.0, 223.0, 224.0, 5000.0]])
-    corners = paddle.stack([0 * sides, 0 * sides, sides, sides], axis=2)
-    assert level_of_boxes(corners, 3).tolist() == [[0, 0, 1, 2, 2, 2]]
 
 
 def test_cells_inside_stay_on_the_map():

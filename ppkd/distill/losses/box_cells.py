@@ -1,4 +1,4 @@
-"""Cells of a pyramid that belong to boxes: to those whose size suits the level, inside of them or by their anchors."""
+"""Cells of one level that belong to boxes, inside of them or by their anchors."""
 
 from __future__ import annotations
 
@@ -8,29 +8,12 @@ from collections.abc import Sequence
 import paddle
 from paddle import Tensor
 
+from ppkd.distill.losses.box_levels import cell_spans
 from ppkd.structures.boxes import xyxy_to_cxcywh
-
-FINEST = 56.0
-"""Boxes whose side, the root of the area, is twice this long or more leave the finest level, and so on by powers of two
-(Lin et al., "Feature Pyramid Networks", arXiv 1612.03144, with another constant)."""
-
-
-def level_of_boxes(boxes: Tensor, levels: int) -> Tensor:
-    """The level int64 [N, M] of corner ``boxes`` [N, M, 4] by their size, 0 for the finest of ``levels``.
-
-    As in the code of DeFeat and of Global Knowledge: floor(log2(sqrt((w + 1) (h + 1)) / 56)), whatever the stride of
-    the finest level.
-    """
-    size = (boxes[..., 2:] - boxes[..., :2]).clip(min=0) + 1.0
-    side = size.prod(axis=-1).sqrt()
-    return paddle.log2(side / FINEST + 1e-6).floor().clip(0, levels - 1).astype("int64")
 
 
 def cells_inside(boxes: Tensor, chosen: Tensor, stride: int, height: int, width: int) -> Tensor:
-    """1 in the cells that some chosen box covers, 0 elsewhere: float32 [N, height, width].
-
-    A box reaches from its corners divided by the stride, rounded down, to just before the other ones; a box that
-    covers nothing this way has the cell of its first corner.
+    """1 in the cells that some chosen box covers (:func:`cell_spans`), 0 elsewhere: float32 [N, height, width].
 
     Args:
         boxes: corners float32 [N, M, 4] in pixels.
@@ -39,20 +22,14 @@ def cells_inside(boxes: Tensor, chosen: Tensor, stride: int, height: int, width:
         height: cells of the map.
         width: cells of the map.
     """
-    cells = (boxes / stride).trunc()
-    limit = paddle.to_tensor([width, height], dtype="float32")
-    first, last = cells[..., :2].clip(min=0), paddle.minimum(cells[..., 2:], limit)
-    empty = (first >= last).any(axis=-1, keepdim=True)
-    first = paddle.where(empty, paddle.minimum(first, limit - 1), first)
-    last = paddle.where(empty, first + 1, last)
-    columns = _between(first[..., 0], last[..., 0], width) * chosen.astype("float32").unsqueeze(-1)
-    rows = _between(first[..., 1], last[..., 1], height)
+    spans = cell_spans(boxes, stride, height, width).only(chosen)
+    rows, columns = _between(spans.rows, height), _between(spans.columns, width)
     return (paddle.matmul(rows, columns, transpose_x=True) > 0).astype("float32")
 
 
-def _between(first: Tensor, last: Tensor, count: int) -> Tensor:
+def _between(ends: Tensor, count: int) -> Tensor:
     position = paddle.arange(count, dtype="float32")
-    return ((position >= first.unsqueeze(-1)) & (position < last.unsqueeze(-1))).astype("float32")
+    return ((position >= ends[..., :1]) & (position <= ends[..., 1:])).astype("float32")
 
 
 def cells_of_anchors(

@@ -9,9 +9,10 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.distill.loss import Context
-from ppkd.distill.losses.box_cells import level_of_boxes
+from ppkd.distill.losses.box_levels import box_levels
 from ppkd.distill.losses.level_wise import LevelWise
 from ppkd.models.assigners.ground_truth import pad_truth
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import Record
 
 
@@ -39,7 +40,7 @@ class MaskedLevels(LevelWise):
         """The mask float32 [N, H, W] of every pair of levels, of ``sizes`` (H, W)."""
         truth = pad_truth(context.batch)
         strides = [pair.stride for pair in self.pairs["neck"]]
-        real, level = truth.scores > 0, level_of_boxes(truth.boxes, len(strides))
+        real, level = truth.scores > 0, box_levels(truth.boxes, len(strides))
         ranks = [sorted(strides).index(stride) for stride in strides]
         chosen = [real & (level == rank) if self.by_size else real for rank in ranks]
         levels = zip(chosen, strides, sizes, strict=True)
@@ -74,4 +75,4 @@ def half_mean(error: Tensor, mask: Tensor, channels: int = 1) -> Tensor:
 
     0 where the mask is empty.
     """
-    return (error * mask).sum() / (2.0 * channels * mask.sum()).clip(min=1.0)
+    return (error * mask).sum() / (2.0 * channels * over_batch(mask.sum())).clip(min=1.0)
