@@ -10,8 +10,10 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.preparation import Material, TrainingSet
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models.detectors.detector import Detector
+from ppkd.models.modes import evaluation_mode
 from ppkd.structures import Batch, Record
 from ppkd.utils.errors import ConfigError
 
@@ -45,7 +47,7 @@ class DistillModel(nn.Layer):
         student = self.student.extract(batch)
         targets, terms = self._task(student, known)
         teacher = self.teacher(batch, like=student)
-        distilled = self._distill(student, teacher, Context(batch, targets), known)
+        distilled = self._distill(student, teacher, Context(batch, targets, self._epoch), known)
         for name in distilled.keys() & {*terms, "loss"}:
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
         terms.update(distilled)
@@ -58,6 +60,18 @@ class DistillModel(nn.Layer):
     def set_progress(self, epoch: float) -> None:
         """Tell the weight schedules where training is; 1.5 is the middle of the second epoch."""
         self._epoch = epoch
+
+    def due(self, epoch: int) -> bool:
+        """Whether :meth:`prepare` must be called before the first step of ``epoch``."""
+        return any(loss.due(epoch) for loss in self.losses.values())
+
+    @paddle.no_grad()
+    def prepare(self, epoch: int, images: TrainingSet) -> None:
+        """Let the losses make what they need for ``epoch`` from the student as it is, the teacher and ``images``."""
+        with evaluation_mode(self.student):
+            for name, loss in self.losses.items():
+                if loss.due(epoch):
+                    loss.prepare(epoch, Material(name, self.student, self.teacher, images))
 
     def fingerprints(self) -> dict[str, str]:
         """The hash of each frozen model, to be stored with a run and compared when it is resumed."""
@@ -77,7 +91,7 @@ class DistillModel(nn.Layer):
         everything = (student, teacher, context)
         labelled = None
         if known is not None:
-            labelled = (known.of(student), known.of(teacher), Context(known.batch, context.targets))
+            labelled = (known.of(student), known.of(teacher), Context(known.batch, context.targets, context.epoch))
         terms = {}
         with paddle.amp.auto_cast(enable=False):
             for name, loss in self.losses.items():

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from paddle import Tensor, nn
 
+from ppkd.distill.preparation import TrainingSet
 from ppkd.structures import Batch
 
 
@@ -36,6 +37,17 @@ class TracksProgress(Protocol):
 
     def set_progress(self, epoch: float) -> None:
         """Tell where training is; 1.5 is the middle of the second epoch."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A model with losses that need something made from the training set before an epoch."""
+
+    def due(self, epoch: int) -> bool:
+        """Whether ``epoch`` begins with :meth:`prepare`."""
+
+    def prepare(self, epoch: int, images: TrainingSet) -> None:
+        """Make it; what is to survive a resume becomes part of the model's state."""
 
 
 @runtime_checkable

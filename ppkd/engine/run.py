@@ -18,6 +18,7 @@ from ppkd.engine.ema import ModelEMA
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.interrupt import StopOnSignal
 from ppkd.engine.hooks.log import LogLines, TrainingBar
+from ppkd.engine.hooks.preparation import Preparation
 from ppkd.engine.hooks.profiler import Profiler, parse_options
 from ppkd.engine.hooks.results import Results
 from ppkd.engine.hooks.snapshot import Evaluation, Snapshot, SnapshotPlan
@@ -27,6 +28,7 @@ from ppkd.engine.random_state import seed_everything
 from ppkd.engine.schedules import build_schedule
 from ppkd.engine.signals import SignalWatch
 from ppkd.engine.trainer import Trainer
+from ppkd.engine.training_set import training_set
 from ppkd.metrics import build_metric
 from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
@@ -147,7 +149,7 @@ def build_trainer(cfg: Config, slim: Config | None, options: TrainOptions) -> Tr
         loader,
         epochs=settings.epoch,
         checkpointer=Checkpointer(folder, model, optimizer, ema=ema, precision=numbers, identity=identity),
-        hooks=_hooks(cfg, settings, options, folder),
+        hooks=[Preparation(training_set(cfg, dataset, folder)), *_hooks(cfg, settings, options, folder)],
         ema=ema,
         precision=numbers,
         network=environment.wrap(model, find_unused_parameters=settings.find_unused_parameters),

@@ -1,0 +1,29 @@
+"""What losses make from the training set before an epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ppkd.engine.hooks.base import Hook
+from ppkd.engine.protocols import Prepares
+
+if TYPE_CHECKING:
+    from ppkd.distill.preparation import TrainingSet
+    from ppkd.engine.trainer import Trainer
+
+
+class Preparation(Hook):
+    """Lets the model prepare itself before the first step of the epochs for which it asks.
+
+    In the middle of an epoch a resumed run has what it needs in its checkpoint, so the result does not depend on where
+    it was interrupted. All processes do this, each for itself; it comes before other hooks show their bars.
+    """
+
+    def __init__(self, images: TrainingSet) -> None:
+        self._images = images
+
+    def before_epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Prepare, where the epoch begins."""
+        model = trainer.model
+        if trainer.position.batch == 0 and isinstance(model, Prepares) and model.due(epoch):
+            model.prepare(epoch, self._images)
