@@ -23,7 +23,8 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
     """The data set under ``key`` (TrainDataset, EvalDataset, TestDataset, UnlabelledDataset) of ``cfg``.
 
     ``images`` are files that take the place of those of an ``ImageFolder``. An ``UnlabelledDataset`` may be any data
-    set: its boxes are forgotten. Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
+    set: its boxes are forgotten. An ``EvalDataset`` keeps the images whose files are missing: nothing is found in them.
+    Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
     """
     spec = cfg.at(key)
     if spec is None:
@@ -35,6 +36,8 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
         raise ConfigError(f"{cfg.where(key)}: {name} is a component, but not a data set")
     if key == "UnlabelledDataset":
         dataset.unlabel()
+    elif key == "EvalDataset":
+        dataset.keep_missing()
     return dataset
 
 

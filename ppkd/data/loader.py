@@ -31,7 +31,8 @@ class Loader:
 
     ``unreadable`` counts, per message, the images that could not be read so far. In training another image takes the
     place of such a one, and more than a fifth of them among recent images raises :class:`DataError`; in evaluation the
-    batch goes without it. A worker process that dies raises :class:`DataError` as well.
+    batch goes without it, and ``lost`` has the ids of those that the present epoch went without. A worker process that
+    dies raises :class:`DataError` as well.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Loader:
         self.dataset = dataset
         self.batch_size = sampler.batch_size
         self.unreadable: dict[str, int] = {}
+        self.lost: list[int] = []
         self._pipeline = pipeline
         self._sampler = sampler
         self._worker_num = worker_num
@@ -65,6 +67,7 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         plans = list(self._sampler.plans(self._epoch, self._skip))
         self._skip = 0
+        self.lost = []
         yielded = 0
         for parts in self._read(plans):
             parcel = parts["parcel"]
@@ -95,11 +98,12 @@ class Loader:
 
     def _judge(self, parcel: Parcel) -> None:
         """Raise what went wrong in the worker, and account for files that could not be read."""
-        remedy = "another image takes its place" if self._pipeline.replace else "it is left out"
+        remedy = "another image takes its place" if self._pipeline.replace else "it counts as one without detections"
         for message in parcel.failures:
             if message not in self.unreadable:
                 _log.warning("%s; %s", message, remedy)
             self.unreadable[message] = self.unreadable.get(message, 0) + 1
+        self.lost += parcel.lost
         if parcel.error is not None:
             raise parcel.error
         failed = len(parcel.failures)

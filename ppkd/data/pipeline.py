@@ -22,12 +22,15 @@ ARRAYS = ("image", "im_shape", "scale_factor", "im_id")
 class Parcel:
     """What travels beside the arrays of a batch: boxes per key and image, files that could not be read, an error.
 
+    ``lost`` are the ids of images that nothing took the place of.
+
     Boxes are not put in shared memory, which admits no array without rows.
     """
 
     boxes: dict[str, list[np.ndarray]] = field(default_factory=dict)
     draws: int = 0
     failures: list[str] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -92,9 +95,11 @@ class Pipeline:
                 return self._transformed(dataset, index, mix, rng)
             except DataError as error:
                 parcel.failures.append(str(error))
-            index = int(rng.integers(len(dataset)))
+            if self.replace:
+                index = int(rng.integers(len(dataset)))
         if self.replace:
             raise DataError(f"{ATTEMPTS} images in a row could not be read; the last one: {parcel.failures[-1]}")
+        parcel.lost.append(dataset[index].im_id)
         return None
 
     def _transformed(self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator) -> Sample:

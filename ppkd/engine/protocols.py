@@ -61,6 +61,13 @@ class FrozenParts(Protocol):
 class BatchLoader(Protocol):
     """The batches of one epoch after another."""
 
+@runtime_checkable
+class LosesImages(Protocol):
+    """A loader whose batches go without the images that cannot be read."""
+
+    lost: list[int]
+
+
     def __len__(self) -> int:
         """Batches per epoch."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
 
 LARGEST = 2**63 - 1
+
+Entries = dict[int, Mapping[str, Any]]
 
 
 @register(without_effect=("data_fields",))
@@ -49,39 +51,46 @@ class COCODataSet(DetectionDataset):
         self.summary = Summary()
         content = read_json(self.anno_path)
         self.category_ids, self.class_names = categories(content, self.anno_path)
-        images = self._present(content)
-        boxes = self._by_image(content, load_crowd)
-        found = [self._annotation(image, boxes.get(image["id"], [])) for image in images]
-        kept = self._settle(found, allow_empty=allow_empty, empty_ratio=empty_ratio, source=self.anno_path)
-        self.annotations = kept[:sample_num] if sample_num > 0 else kept
-        self.summary.count(self.annotations, self.class_names)
+        present, missing = self._images(content)
+        boxes = self._by_image(content, present.keys() | missing.keys(), load_crowd)
+        found, absent = (
+            [self._annotation(image, boxes.get(number, [])) for number, image in images.items()]
+            for images in (present, missing)
+        )
+        self._settle(
+            found,
+            absent,
+            allow_empty=allow_empty,
+            empty_ratio=empty_ratio,
+            sample_num=sample_num,
+            source=self.anno_path,
+        )
 
-    def _present(self, content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The entries of images whose file exists; the others are counted."""
-        names: dict[int, str] = {}
-        present = []
+    def _images(self, content: Mapping[str, Any]) -> tuple[Entries, Entries]:
+        """The entries of the images whose file exists, and of those whose does not, which are counted; by id."""
+        present: Entries = {}
+        missing: Entries = {}
         for image in content["images"]:
             number = _need(image, "id", "image", self.anno_path)
             name = _need(image, "file_name", "image", self.anno_path, str)
             if not isinstance(number, int) or abs(number) > LARGEST:
                 raise DataError(f"{self.anno_path}: image {name} has the id {number!r}, expected an integer of 64 bits")
-            if number in names:
-                raise DataError(f"{self.anno_path}: images {names[number]} and {name} share the id {number}")
-            names[number] = name
-            if exists(inside(self.image_dir / name, self._folders, self.anno_path), Path.is_file):
-                present.append(image)
-            else:
-                self.summary.missing.append(name)
+            for same in filter(None, (present.get(number), missing.get(number))):
+                raise DataError(f"{self.anno_path}: images {same['file_name']} and {name} share the id {number}")
+            is_there = exists(inside(self.image_dir / name, self._folders, self.anno_path), Path.is_file)
+            (present if is_there else missing)[number] = image
+        self.summary.missing += [image["file_name"] for image in missing.values()]
         if not present:
             raise DataError(
-                f"{self.anno_path}: none of its {len(names)} images is in {self.image_dir}; "
+                f"{self.anno_path}: none of its {len(missing)} images is in {self.image_dir}; "
                 "check dataset_dir and image_dir"
             )
-        self._ids = frozenset(names)
-        return present
+        return present, missing
 
-    def _by_image(self, content: Mapping[str, Any], load_crowd: bool) -> dict[int, list[Mapping[str, Any]]]:
-        """The annotations of every image id, checked."""
+    def _by_image(
+        self, content: Mapping[str, Any], images: Collection[int], load_crowd: bool
+    ) -> dict[int, list[Mapping[str, Any]]]:
+        """The annotations of every id of ``images``, checked."""
         known = {number: index for index, number in enumerate(self.category_ids)}
         grouped = defaultdict(list)
         for entry in content.get("annotations", ()):
@@ -98,7 +107,7 @@ class COCODataSet(DetectionDataset):
                     f"{self.anno_path}: annotation {entry.get('id')} of image {image} has bbox {box}, "
                     "expected [x, y, width, height]"
                 )
-            if image not in self._ids:
+            if image not in images:
                 self.summary.orphans += 1
             elif load_crowd or not entry.get("iscrowd"):
                 grouped[image].append(entry)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ppkd.data.annotation import Annotation
 from ppkd.data.summary import Summary
+from ppkd.data.table import AnnotationTable
 from ppkd.utils.errors import DataError
 
 SHOWN = 200
@@ -25,7 +26,7 @@ class DetectionDataset(Sequence[Annotation]):
 
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
-    annotations: list[Annotation]
+    annotations: Sequence[Annotation]
     anno_path: Path | None
     summary: Summary
 
@@ -35,8 +36,8 @@ class DetectionDataset(Sequence[Annotation]):
     @overload
     def __getitem__(self, index: int) -> Annotation: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Annotation]: ...
-    def __getitem__(self, index: int | slice) -> Annotation | list[Annotation]:
+    def __getitem__(self, index: slice) -> Sequence[Annotation]: ...
+    def __getitem__(self, index: int | slice) -> Annotation | Sequence[Annotation]:
         return self.annotations[index]
 
     def __iter__(self) -> Iterator[Annotation]:
@@ -44,22 +45,38 @@ class DetectionDataset(Sequence[Annotation]):
 
     def unlabel(self) -> None:
         """Forget every box: the images become those of an unlabelled set."""
-        self.annotations = [Annotation.bare(a.file, a.im_id, a.height, a.width) for a in self.annotations]
-        self.summary.count(self.annotations, self.class_names)
+        self._take([Annotation.bare(a.file, a.im_id, a.height, a.width) for a in self.annotations])
+
+    def keep_missing(self) -> None:
+        """Take in the images whose files are missing: evaluation cannot read them, and their boxes count as missed."""
+        self._take([*self.annotations, *self._missing])
+
+    _missing: Sequence[Annotation] = ()
+
+    def _take(self, annotations: Sequence[Annotation]) -> None:
+        self.annotations = AnnotationTable(annotations)
+        self.summary.count(annotations, self.class_names)
 
     def _settle(
-        self, found: list[Annotation], *, allow_empty: bool, empty_ratio: float, source: Path
-    ) -> list[Annotation]:
+        self,
+        found: Sequence[Annotation],
+        missing: Sequence[Annotation],
+        *,
+        allow_empty: bool,
+        empty_ratio: float,
+        sample_num: int,
+        source: Path,
+    ) -> None:
         """Clean the boxes, leave out images without any unless allowed, and count; raises if nothing is left."""
         cleaned = [self.summary.clean(annotation) for annotation in found]
         full = [annotation for annotation in cleaned if len(annotation.gt_class)]
         empty = len(cleaned) - len(full)
         kept = _share_of_empty(cleaned, len(full), empty, empty_ratio) if allow_empty else full
         self.summary.empty_left_out = len(cleaned) - len(kept)
-        self.summary.count(kept, self.class_names)
         if not kept:
             raise DataError(f"{source}: no usable image. {self.summary}")
-        return kept
+        self._take(kept[:sample_num] if sample_num > 0 else kept)
+        self._missing = AnnotationTable([] if sample_num > 0 else [Summary().clean(each) for each in missing])
 
 
 def _share_of_empty(annotations: list[Annotation], full: int, empty: int, ratio: float) -> list[Annotation]:
@@ -92,6 +109,8 @@ def inside(path: Path, folders: Sequence[Path], source: Path) -> Path:
     Raises :class:`DataError`, naming the annotation file ``source``, for a path that climbs out by ``..`` or starts
     elsewhere: such a file was made for another machine, or to make this one read what is no part of the data.
     """
+    if path.parts[: len(folders[0].parts)] == folders[0].parts and ".." not in path.parts[len(folders[0].parts) :]:
+        return path
     full = Path(os.path.normpath(Path.cwd() / path))
     if not any(full.is_relative_to(os.path.normpath(Path.cwd() / folder)) for folder in folders):
         shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}..."

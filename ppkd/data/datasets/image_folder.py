@@ -53,10 +53,8 @@ class ImageFolder(DetectionDataset):
         else:
             folders = [image_dir] if isinstance(image_dir, str) else image_dir or ()
             files = [file for folder in folders for file in find_images(resolve(dataset_dir, folder))]
-        self.annotations = [Annotation.bare(file, index) for index, file in enumerate(files)]
-        if sample_num > 0:
-            self.annotations = self.annotations[:sample_num]
-        self.summary.count(self.annotations, self.class_names)
+        found = [Annotation.bare(file, index) for index, file in enumerate(files)]
+        self._take(found[:sample_num] if sample_num > 0 else found)
 
 
 def find_images(path: Path) -> list[Path]:

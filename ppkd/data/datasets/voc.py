@@ -62,18 +62,30 @@ class VOCDataSet(DetectionDataset):
         self.category_ids = tuple(range(1, len(self.class_names) + 1))
         self._class_of = {name: index for index, name in enumerate(self.class_names)}
         pairs = read_list(self.anno_path, root, image_dir)
-        found = [annotation for index, pair in enumerate(pairs) if (annotation := self._read(index, pair))]
+        found, absent = self._read_all(pairs)
         if not found:
             raise DataError(f"{self.anno_path}: no usable image. {self.summary}")
-        kept = self._settle(found, allow_empty=allow_empty, empty_ratio=empty_ratio, source=self.anno_path)
-        self.annotations = kept[:sample_num] if sample_num > 0 else kept
-        self.summary.count(self.annotations, self.class_names)
+        self._settle(
+            found,
+            absent,
+            allow_empty=allow_empty,
+            empty_ratio=empty_ratio,
+            sample_num=sample_num,
+            source=self.anno_path,
+        )
+
+    def _read_all(self, pairs: Sequence[Pair]) -> tuple[list[Annotation], list[Annotation]]:
+        """What the xml files say of images that exist, and of those that do not; the latter are counted."""
+        found: list[Annotation] = []
+        absent: list[Annotation] = []
+        for index, pair in enumerate(pairs):
+            missing = [path for path in pair if not exists(inside(path, self._folders, self.anno_path), Path.is_file)]
+            self.summary.missing += [path.name for path in missing[:1]]
+            if pair.xml not in missing and (annotation := self._read(index, pair)):
+                (absent if missing else found).append(annotation)
+        return found, absent
 
     def _read(self, index: int, pair: Pair) -> Annotation | None:
-        missing = [path for path in pair if not exists(inside(path, self._folders, self.anno_path), Path.is_file)]
-        if missing:
-            self.summary.missing.append(missing[0].name)
-            return None
         try:
             tree = parse_xml(pair.xml)
             boxes, names, difficult = objects(tree)
