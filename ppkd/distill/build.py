@@ -25,13 +25,14 @@ from ppkd.utils.logger import get_logger
 
 KEYS = {
     "": ("slim", "teacher", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size"),
-    "teacher": ("config", "weights"),
+    "teacher": ("config", "weights", "amp"),
     "student": ("inherit",),
 }
 PARTS = Literal["backbone", "neck", "head"]
 TYPES: dict[str, Any] = {
     "teacher.config": str,
     "teacher.weights": str,
+    "teacher.amp": bool,
     "student.inherit": list[PARTS] | Literal["matching"],
     "unlabelled_batch_size": PositiveInt,
 }
@@ -54,7 +55,7 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     check_slim(slim, cfg)
     student = build_detector(cfg)
     slim = _for_student(slim, cfg, student.spec())
-    teacher = _build_teacher(slim)
+    teacher, source = _build_teacher(slim)
     inherited = slim.at("student.inherit", None) or ()
     if inherited == "matching":
         _inherit_matching(student, teacher)
@@ -64,7 +65,8 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     for part in inherited if inherited != "matching" else ():
         _inherit(student, teacher, part, slim)
     consumed = {entry for loss in losses.values() for entry in loss.consumes}
-    return DistillModel(student, FrozenTeacher(teacher, consumed), losses)
+    frozen = FrozenTeacher(teacher, consumed, casts=bool(slim.at("teacher.amp", None)), source=source)
+    return DistillModel(student, frozen, losses)
 
 
 def check_slim(slim: Config, cfg: Config | None = None) -> None:
@@ -140,11 +142,12 @@ def _teacher_config(slim: Config) -> Config:
     return config if isinstance(config, Config) else load_config(resolve(config, slim))
 
 
-def _build_teacher(slim: Config) -> Detector:
+def _build_teacher(slim: Config) -> tuple[Detector, str]:
+    """The teacher with its weights, and how many came from where."""
     teacher = build_detector(_teacher_config(slim))
-    report = load_weights(teacher, slim["teacher"]["weights"], strict=True)
+    report = str(load_weights(teacher, slim["teacher"]["weights"], strict=True))
     logger.info("Teacher: %s", report)
-    return teacher
+    return teacher, report
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:

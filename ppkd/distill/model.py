@@ -12,12 +12,11 @@ from paddle import Tensor, nn
 from ppkd.distill.loss import Context, DistillLoss
 from ppkd.distill.preparation import Material, TrainingSet
 from ppkd.distill.teacher import FrozenTeacher
+from ppkd.models.casting import float32, full_precision
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.modes import evaluation_mode
 from ppkd.structures import Batch, Record
 from ppkd.utils.errors import ConfigError
-
-HALF = (paddle.float16, paddle.bfloat16)
 
 
 class DistillModel(nn.Layer):
@@ -44,10 +43,12 @@ class DistillModel(nn.Layer):
         Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
         """
         known = labelled_part(batch)
-        student = self.student.extract(batch)
-        targets, terms = self._task(student, known)
-        teacher = self.teacher(batch, like=student)
-        distilled = self._distill(student, teacher, Context(batch, targets, self._epoch), known)
+        student = self.student.extract(batch).map(float32)
+        with full_precision():
+            targets, terms = self._task(student, known)
+        teacher = self.teacher(batch, like=student).map(float32)
+        with full_precision():
+            distilled = self._distill(student, teacher, Context(batch, targets, self._epoch), known)
         for name in distilled.keys() & {*terms, "loss"}:
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
         terms.update(distilled)
@@ -87,17 +88,15 @@ class DistillModel(nn.Layer):
     def _distill(
         self, student: Record, teacher: Record, context: Context, known: LabelledPart | None
     ) -> dict[str, Tensor]:
-        student, teacher = _float32(student), _float32(teacher)
         everything = (student, teacher, context)
         labelled = None
         if known is not None:
             labelled = (known.of(student), known.of(teacher), Context(known.batch, context.targets, context.epoch))
         terms = {}
-        with paddle.amp.auto_cast(enable=False):
-            for name, loss in self.losses.items():
-                seen = labelled if loss.needs_ground_truth else everything
-                if seen is not None:
-                    terms[name] = loss.weight_at(self._epoch) * loss(*seen)
+        for name, loss in self.losses.items():
+            seen = labelled if loss.needs_ground_truth else everything
+            if seen is not None:
+                terms[name] = loss.weight_at(self._epoch) * loss(*seen)
         return terms
 
 
@@ -129,7 +128,3 @@ def labelled_part(batch: Batch) -> LabelledPart | None:
         for key, value in batch.items()
     }
     return LabelledPart(index, part)
-
-
-def _float32(record: Record) -> Record:
-    return record.map(lambda tensor: tensor.astype("float32") if tensor.dtype in HALF else tensor)

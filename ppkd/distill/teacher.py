@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import paddle
 
+from ppkd.models.casting import full_precision
 from ppkd.models.detectors.detector import Detector
 from ppkd.structures import Batch, Record
 
@@ -21,10 +23,16 @@ class FrozenTeacher:
     Args:
         detector: the trained detector; it is put into evaluation mode and its parameters stop gradients.
         entries: the record's entries that somebody consumes; with the neck alone, the head is not computed.
+        casts: compute in the student's low precision where there is one, instead of in float32.
+        source: what its weights were read from, for people.
     """
 
-    def __init__(self, detector: Detector, entries: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, detector: Detector, entries: Iterable[str] | None = None, *, casts: bool = False, source: str = ""
+    ) -> None:
         self.detector = detector
+        self.source = source
+        self._casts = casts
         self._only_neck = entries is not None and set(entries) <= set(Record.entries())
         for parameter in detector.parameters():
             parameter.stop_gradient = True
@@ -34,7 +42,7 @@ class FrozenTeacher:
         """What the teacher records of ``batch``, without gradients; ``like`` is the student's record of it."""
         if self.detector.training:
             self.detector.eval()
-        with paddle.no_grad():
+        with paddle.no_grad(), nullcontext() if self._casts else full_precision():
             if self._only_neck:
                 return Record(neck=self.detector.features(batch))
             return self.detector.extract(batch, like=like)

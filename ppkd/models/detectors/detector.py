@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import paddle
 from paddle import Tensor, nn
 
+from ppkd.models.casting import float32, full_precision
 from ppkd.structures import Batch, DetectorSpec, Record
 from ppkd.utils.errors import DataError
 
@@ -48,9 +49,10 @@ class Detector(nn.Layer):
         """
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The named terms of :meth:`loss` and their sum under ``loss``."""
-        record = self.extract(batch)
-        terms = self.loss(record, self.assign(record, batch))
+        """The named terms of :meth:`loss`, in float32, and their sum under ``loss``."""
+        record = self.extract(batch).map(float32)
+        with full_precision():
+            terms = self.loss(record, self.assign(record, batch))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
     def part(self, name: str) -> nn.Layer:

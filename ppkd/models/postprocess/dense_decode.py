@@ -8,6 +8,7 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
+from ppkd.models.casting import float32, full_precision
 from ppkd.models.layers.select import best_rows, take_rows
 from ppkd.models.postprocess.suppression import Suppression
 
@@ -51,6 +52,13 @@ class DensePostProcess:
         ``classes`` [N, A, C, H, W], ``numbers`` [N, A, K, H, W] and ``places`` [H * W * A, S] level by level;
         ``scale_factor`` [N, 2] as in the batch.
         """
+        with full_precision():
+            classes, numbers = ([float32(level) for level in levels] for levels in (classes, numbers))
+            return self._detect(classes, numbers, places, scale_factor)
+
+    def _detect(
+        self, classes: Sequence[Tensor], numbers: Sequence[Tensor], places: Sequence[Tensor], scale_factor: Tensor
+    ) -> dict[str, Tensor]:
         boxes, scores = [], []
         for i, level_places in enumerate(places):
             level_classes = by_anchor(classes[i])
