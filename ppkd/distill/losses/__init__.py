@@ -12,6 +12,7 @@ from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
+from ppkd.distill.losses.pfi import PFI, PFIFeatureLoss
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
 from ppkd.distill.losses.regions import RegionFinder
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
@@ -23,6 +24,7 @@ __all__ = [
     "FGFI",
     "LD",
     "MGD",
+    "PFI",
     "PKD",
     "CWDFeatureLoss",
     "ClassKD",
@@ -38,6 +40,7 @@ __all__ = [
     "Mimic",
     "MimicFeatureLoss",
     "OutputL2",
+    "PFIFeatureLoss",
     "PKDFeatureLoss",
     "RegionFinder",
     "YOLOv3FineGrained",
