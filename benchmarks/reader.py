@@ -75,7 +75,7 @@ def compare(cfg: Config, dataset: DetectionDataset, args: argparse.Namespace) ->
     from ppkd.data import build_loader
 
     loader = build_loader(cfg, "Train", dataset, worker_num=0)
-    count, batches = loader.batch_size, endless(loader)
+    count, batches = loader.images_per_update, endless(loader)
     actions = {"reader": lambda: next(batches), "decode + resize": bare(dataset, args.size, count)}
     times: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(args.rounds + 2):

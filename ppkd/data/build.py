@@ -62,13 +62,14 @@ def build_loader(
     worker_num: int | None = None,
     unlabelled: DetectionDataset | None = None,
     unlabelled_batch_size: int | None = None,
+    alone: bool = False,
 ) -> Loader:
     """The loader that ``{mode}Reader`` of ``cfg`` describes.
 
     ``batch_size`` and ``worker_num`` override the reader's and the top level's. The processes of a
     distributed run share the images, in training (which takes ``gradient_accumulation_steps`` batches per update) and
     in evaluation. ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) join every
-    batch. Raises :class:`ConfigError` for wrong settings,
+    batch. ``alone`` lets every process read all images, as prediction always does. Raises :class:`ConfigError` for wrong settings,
     :class:`DataError` when there are fewer images than a batch needs.
     """
     name = f"{mode}Reader"
@@ -92,8 +93,8 @@ def build_loader(
         seed,
         reader.pick(reader.shuffle),
         reader.pick(reader.drop_last),
-        0 if mode == "Test" else processes.rank(),
-        1 if mode == "Test" else processes.count(),
+        0 if alone or mode == "Test" else processes.rank(),
+        1 if alone or mode == "Test" else processes.count(),
         len(unlabelled or ()),
         (unlabelled_batch_size or size) if unlabelled is not None else 0,
         parts=runtime(cfg).gradient_accumulation_steps if reader.training else 1,

@@ -45,7 +45,7 @@ class Loader:
         shared_memory: bool = True,
     ) -> None:
         self.dataset = dataset
-        self.batch_size = sampler.batch_size
+        self.images_per_update = sampler.share
         self.unreadable: dict[str, int] = {}
         self.lost: list[int] = []
         self._pipeline = pipeline

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ppkd.utils import processes
+
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -21,7 +23,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class SignalWatch:
-    """Remembers the first SIGINT or SIGTERM; a second one stops at once."""
+    """Remembers the first SIGINT or SIGTERM; a second one stops at once.
+
+    Not so in several processes, whose launcher repeats its signal until they have ended: it can be told to kill them.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -46,7 +51,7 @@ class SignalWatch:
         elif self.received is None:
             self.received = number
             os.write(2, b"\nStopping after this step or evaluation; once more stops at once and saves nothing.\n")
-        else:
+        elif processes.count() == 1:
             raise Interrupted(number)
 
     @staticmethod

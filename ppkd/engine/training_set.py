@@ -21,6 +21,6 @@ def training_set(cfg: Config, dataset: DetectionDataset, folder: Path) -> Traini
     def batches(indices: Sequence[int]) -> Iterable[Batch]:
         part = copy(dataset)
         part.annotations = [dataset[index] for index in indices]
-        return batches_apart(build_loader(cfg, "Eval", part))
+        return batches_apart(build_loader(cfg, "Eval", part, alone=True))
 
     return TrainingSet(dataset, dataset.class_names, batches, folder if processes.is_first() else None)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ppkd.data.datasets.dataset import DetectionDataset
+from ppkd.utils import processes
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import DataError
 from ppkd.utils.logger import get_logger
@@ -31,7 +32,8 @@ class Metric(ABC):
 
     Args:
         dataset: names, ids and ground truth.
-        output_dir: where ``bbox.json``, ``metrics.json`` and curves go; None writes none of them.
+        output_dir: where ``bbox.json``, ``metrics.json`` and curves go; None writes none of them. Of several processes
+            the first one writes.
         classwise: also report every class, with its precision-recall curve.
         save_prediction_only: write ``bbox.json`` and compute nothing.
     """
@@ -47,7 +49,7 @@ class Metric(ABC):
         save_prediction_only: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = None if output_dir is None or not processes.is_first() else Path(output_dir)
         self.classwise = classwise
         self.save_prediction_only = save_prediction_only
         self._images: dict[int, np.ndarray] = {}
@@ -68,6 +70,13 @@ class Metric(ABC):
             self._images, self._figures = {}, None
         for im_id, rows in _per_image(batch, result):
             self._images.setdefault(im_id, self._checked(im_id, rows))
+
+    def share(self) -> None:
+        """Take the images of all processes, after the last :meth:`update` and in every one of them."""
+        own = self._images if self._figures is None else {}
+        found = {im_id: rows for images in processes.gather(own) for im_id, rows in images.items()}
+        ordered = [annotation.im_id for annotation in self.dataset.annotations]
+        self._images, self._figures = {im_id: found[im_id] for im_id in ordered if im_id in found}, None
 
     def accumulate(self) -> dict[str, float]:
         """The figures of all detections taken; empty with ``save_prediction_only``.

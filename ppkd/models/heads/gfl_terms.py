@@ -10,6 +10,7 @@ from ppkd.models.assigners.cell_targets import CellTargets
 from ppkd.models.heads.integral import Integral
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures.boxes import decode_distances, encode_distances, paired_overlap
 
 LAST_BIN_MARGIN = 0.1
@@ -50,7 +51,7 @@ class BoxLosses:
         shared, union = paired_overlap(boxes.detach(), wanted)
         limit = self.integral.reg_max - LAST_BIN_MARGIN
         distances = encode_distances(points, wanted).clip(0, limit)
-        total = weight.sum().clip(min=EPS)
+        total = over_batch(weight.sum()).clip(min=EPS)
         terms = {
             "loss_bbox": self.box(boxes, wanted, weight) / total,
             "loss_dfl": self.distribution(self.integral.split(sides), distances, weight.unsqueeze(-1) / 4) / total,
