@@ -27,6 +27,9 @@ class TrainableModel(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name."""
 
+    def buffers(self) -> list[Tensor]:
+        """Moving statistics and other tensors that are not trained."""
+
     def train(self) -> None:
         """Training mode."""
 

@@ -12,6 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from ppkd.config import Config, build, register
 from ppkd.utils.errors import ConfigError
+from ppkd.utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,9 +167,12 @@ class Schedule:
 
 @register
 class LearningRate:
-    """The top-level block ``LearningRate``: a base rate, one decay and at most one warm-up, in any order."""
+    """The top-level block ``LearningRate``: a base rate, one decay and at most one warm-up, in any order.
 
-    def __init__(self, *, base_lr: float = 0.01, schedulers: Any = None) -> None:
+    ``base_batch_size`` is the number of images per update for which ``base_lr`` was chosen.
+    """
+
+    def __init__(self, *, base_lr: float = 0.01, base_batch_size: int | None = None, schedulers: Any = None) -> None:
         parts = [PiecewiseDecay(), LinearWarmup()] if schedulers is None else schedulers
         decays = [part for part in parts if isinstance(part, Decay)]
         warmups = [part for part in parts if isinstance(part, Warmup)]
@@ -175,17 +181,40 @@ class LearningRate:
             raise ConfigError(f"LearningRate.schedulers: expected one decay and at most one warm-up, got {names}")
         if not 0 <= base_lr < math.inf:
             raise ConfigError(f"LearningRate.base_lr is {base_lr}, expected a number from 0 on")
+        if base_batch_size is not None and base_batch_size < 1:
+            raise ConfigError(f"LearningRate.base_batch_size is {base_batch_size}, expected at least 1")
         self.base_lr = base_lr
+        self.base_batch_size = base_batch_size
         self.decay = decays[0]
         self.warmup = warmups[0] if warmups else None
 
-    def schedule(self, steps_per_epoch: int) -> Schedule:
-        """The learning rate of a run with ``steps_per_epoch`` updates per epoch."""
-        return Schedule(self.base_lr, self.decay, self.warmup, steps_per_epoch)
+    def schedule(self, steps_per_epoch: int, *, batch_size: int | None = None) -> Schedule:
+        """The learning rate of a run with ``steps_per_epoch`` updates per epoch.
+
+        ``batch_size`` images per update scale it from ``base_batch_size`` (Goyal et al., arXiv 1706.02677). Raises
+        :class:`ConfigError` when that is not set, or the decay has absolute ``values``.
+        """
+        rate = self.base_lr if batch_size is None else self._scaled(batch_size)
+        return Schedule(rate, self.decay, self.warmup, steps_per_epoch)
+
+    def _scaled(self, batch_size: int) -> float:
+        if self.base_batch_size is None:
+            raise ConfigError(
+                "--auto_scale_lr needs LearningRate.base_batch_size, the images per update (all processes together) "
+                "for which LearningRate.base_lr was chosen"
+            )
+        if getattr(self.decay, "values", None) is not None:
+            raise ConfigError("--auto_scale_lr: PiecewiseDecay.values are absolute rates; use gamma instead")
+        scaled = self.base_lr * batch_size / self.base_batch_size
+        logger.info(
+            "Learning rate: base_lr * batch / base_batch_size = %g * %d / %d = %g",
+            *(self.base_lr, batch_size, self.base_batch_size, scaled),
+        )
+        return scaled
 
 
-def build_schedule(cfg: Config, steps_per_epoch: int) -> Schedule:
-    """The schedule of ``cfg``'s ``LearningRate``, or PaddleDetection's default one."""
+def build_schedule(cfg: Config, steps_per_epoch: int, *, batch_size: int | None = None) -> Schedule:
+    """The schedule of ``cfg``'s ``LearningRate``, or PaddleDetection's default one; see :meth:`LearningRate.schedule`."""
     block = cfg.get("LearningRate")
     spec: dict[str, Any] = {"name": "LearningRate"}
     given: dict[str, Any] = {}
@@ -197,4 +226,4 @@ def build_schedule(cfg: Config, steps_per_epoch: int) -> Schedule:
         given["schedulers"] = [build(cfg, part) for part in parts]
     rate = build(cfg, spec, **given)
     assert isinstance(rate, LearningRate)
-    return rate.schedule(steps_per_epoch)
+    return rate.schedule(steps_per_epoch, batch_size=batch_size)

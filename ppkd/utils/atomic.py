@@ -31,7 +31,7 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         state = "the previous file is untouched" if target.exists() else "nothing was written"
         raise WeightsError(f"cannot write {target}: {error.strerror or error}; {state}") from error
@@ -40,7 +40,7 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable, where the file system offers that."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
