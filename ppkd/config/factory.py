@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 from ppkd.config.convert import annotation_of, convert
-from ppkd.config.registry import Component, lookup
+from ppkd.config.registry import Component, find, lookup
 from ppkd.config.value import CODE, OVERRIDE, Config, LocatedError, Mark, freeze
 from ppkd.utils.errors import ConfigError, nearest
 
@@ -65,7 +66,7 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
     for key in component.inject:
         part = settings.get(key, component.parameters[key].default)
         if key not in given and part is not component.parameters[key].empty and part is not None:
-            parts[key] = plan(cfg, part, where=settings.mark(key))
+            parts[key] = plan(cfg, _with_name(component, key, part), where=settings.mark(key))
             _refuse_other_kind(component, key, parts[key].component, settings.mark(key))
     for key in component.parameters:
         source = settings if key in settings else cfg if key in component.shared and key in cfg else None
@@ -79,8 +80,8 @@ def build(cfg: Config, spec: Spec, **given: Any) -> Any:
     """The component that ``spec`` names, built with the settings of ``cfg``; ``given`` arguments pass as they are.
 
     Components under ``inject`` are built in order; each gets the ``out_specs`` of the one before it (or of a given
-    argument) when its constructor has a parameter ``in_specs``. Raises :class:`ConfigError` as :func:`plan` does, and
-    for a setting that is required and absent.
+    argument, or else the ``in_specs`` of the whole) when its constructor has a parameter ``in_specs``. Raises
+    :class:`ConfigError` as :func:`plan` does, and for a setting that is required and absent.
     """
     named_at = (cfg.mark(key) for key, value in cfg.items() if isinstance(spec, str) and value == spec)
     return _construct(plan(cfg, freeze(spec), given, where=next(named_at, cfg.origin)))
@@ -95,7 +96,7 @@ def _name_mark(spec: Spec, where: Mark) -> Mark:
 
 def _construct(plan: Plan) -> Any:
     component, arguments = plan.component, dict(plan.arguments)
-    specs = None
+    specs = arguments.get("in_specs")
     for value in arguments.values():
         specs = getattr(value, "out_specs", specs)
     for key, part in plan.parts.items():
@@ -114,6 +115,21 @@ def _construct(plan: Plan) -> Any:
         text = str(error)
         named_already = text.startswith(component.name)
         raise LocatedError(plan.where, text if named_already else f"{component.name}: {text}") from error
+
+
+def _with_name(component: Component, key: str, part: Spec) -> Spec:
+    """``part`` with the name of the only class that the parameter ``key`` takes, if it gives the settings alone."""
+    if not isinstance(part, Config) or "name" in part or part.tagged:
+        return part
+    kinds = [kind for kind in _kinds(annotation_of(component.cls, key)) if kind is not NoneType]
+    kind = find(kinds[0].__name__) if len(kinds) == 1 and isinstance(kinds[0], type) else None
+    if kind is None or (len(part) == 1 and find(next(iter(part))) is not None):
+        return part
+    return part.with_item("name", kind.name, part.origin)
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
 
 
 def _block(cfg: Config, component: Component) -> Config:

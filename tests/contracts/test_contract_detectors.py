@@ -8,6 +8,7 @@ import pytest
 from pairs import DETECTORS, HEIGHT, WIDTH, batch, detector, small_config
 
 from ppkd.deploy import Predictor, export_model
+from ppkd.structures import PER_PROPOSAL
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -20,7 +21,10 @@ def test_records_have_the_shapes_of_the_spec_in_both_modes(name):
         record = model.extract(batch())
         assert isinstance(record, model.record)
         for entry, levels in spec.entries.items():
-            found = [tuple(level.shape) for level in getattr(record, entry)]
+            found = [tuple(tensor.shape) for tensor in record.tensors(entry)]
+            if levels[0].stride == PER_PROPOSAL:
+                assert_per_proposal(entry, found, levels, record.proposals.shape[1])
+                continue
             cells = [(-(-HEIGHT // level.stride), -(-WIDTH // level.stride)) for level in levels]
             if entry == "neck":
                 expected = [(2, level.channels, *cell) for level, cell in zip(levels, cells, strict=True)]
@@ -29,6 +33,14 @@ def test_records_have_the_shapes_of_the_spec_in_both_modes(name):
                     (2, level.anchors, level.channels, *cell) for level, cell in zip(levels, cells, strict=True)
                 ]
             assert found == expected, entry
+
+
+def assert_per_proposal(entry, found, levels, proposals):
+    (shape,), (level,) = found, levels
+    if entry == "proposal_num":
+        assert shape == (2,)
+    else:
+        assert shape[:3] == (2, proposals, level.channels), entry
 
 
 @pytest.mark.parametrize("name", DETECTORS)

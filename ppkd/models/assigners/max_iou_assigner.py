@@ -41,9 +41,9 @@ class MaxIoUAssigner:
         self.allow_low_quality = allow_low_quality
 
     def __call__(self, anchors: Tensor, truth: PaddedTruth) -> Matches:
-        """Matches of corner ``anchors`` float32 [P, 4]; padding matches nothing."""
+        """Matches of corner ``anchors`` float32 [P, 4], or [N, P, 4] of each image; padding matches nothing."""
         boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
-        overlap = pairwise_iou(boxes, anchors.unsqueeze(0))
+        overlap = pairwise_iou(boxes, anchors)
         best = overlap.max(axis=1)
         positive = best >= self.positive_overlap
         if self.allow_low_quality:

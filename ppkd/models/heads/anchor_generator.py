@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
+from ppkd.utils.errors import ConfigError
 
 
 @register
-class RetinaAnchorGenerator(nn.Layer):
-    """Per cell ``scales_per_octave`` sizes times the ``aspect_ratios`` (height / width), smallest size first.
+class AnchorGenerator(nn.Layer):
+    """Per cell every one of the ``anchor_sizes`` with every one of the ``aspect_ratios`` (height / width).
 
-    The smallest size on a level is ``octave_base_scale`` times its stride, the next ones grow by
-    2^(1 / scales_per_octave) (Lin et al., arXiv:1708.02002, section 4). Anchors are centred on the cell's upper left
-    corner, moved by ``offset`` strides to the right and down.
+    Sizes are square roots of areas in pixels; a list of lists gives those of each level, a plain list all of them to
+    every level, and so with the ratios. Anchors are centred on the cell's upper left corner, moved by ``offset``
+    strides to the right and down. Raises :class:`ConfigError` unless all levels have equally many anchors.
     """
 
     def __init__(
         self,
         *,
-        octave_base_scale: float = 4,
-        scales_per_octave: int = 3,
-        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
-        strides: Sequence[float] = (8.0, 16.0, 32.0, 64.0, 128.0),
+        anchor_sizes: Sequence[float] | Sequence[Sequence[float]] = (32.0, 64.0, 128.0, 256.0, 512.0),
+        aspect_ratios: Sequence[float] | Sequence[Sequence[float]] = (0.5, 1.0, 2.0),
+        strides: Sequence[float] = (16.0,),
         offset: float = 0.0,
     ):
         super().__init__()
         self.strides = tuple(strides)
         self.offset = offset
-        self.num_anchors = scales_per_octave * len(aspect_ratios)
-        scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
-        for i, stride in enumerate(strides):
-            boxes = [_centred(stride * scale, ratio) for scale in scales for ratio in aspect_ratios]
+        sizes = _of_levels(anchor_sizes, len(self.strides), "anchor_sizes")
+        ratios = _of_levels(aspect_ratios, len(self.strides), "aspect_ratios")
+        cells = [[_centred(size, ratio) for size in sizes[i] for ratio in ratios[i]] for i in range(len(self.strides))]
+        self.num_anchors = len(cells[0])
+        if {len(boxes) for boxes in cells} != {self.num_anchors}:
+            raise ConfigError(
+                f"{type(self).__name__} gives its levels {[len(boxes) for boxes in cells]} anchors per cell: one head "
+                "serves them all, make the numbers equal."
+            )
+        for i, boxes in enumerate(cells):
             self.register_buffer(f"cell_{i}", paddle.to_tensor(boxes, dtype="float32"), persistable=False)
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
@@ -47,6 +54,28 @@ class RetinaAnchorGenerator(nn.Layer):
         # Both sides of three dimensions: the oneDNN predictor crashes on [1, 1, 1, 4] + [A, 4], a level of one cell.
         shifts = paddle.concat([corners, corners], axis=-1).unsqueeze(1)
         return (shifts + getattr(self, f"cell_{level}").unsqueeze(0)).flatten(0, 1)
+
+
+@register
+class RetinaAnchorGenerator(AnchorGenerator):
+    """Per cell ``scales_per_octave`` sizes times the ``aspect_ratios`` (height / width), smallest size first.
+
+    The smallest size on a level is ``octave_base_scale`` times its stride, the next ones grow by
+    2^(1 / scales_per_octave) (Lin et al., arXiv:1708.02002, section 4).
+    """
+
+    def __init__(
+        self,
+        *,
+        octave_base_scale: float = 4,
+        scales_per_octave: int = 3,
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        strides: Sequence[float] = (8.0, 16.0, 32.0, 64.0, 128.0),
+        offset: float = 0.0,
+    ):
+        scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        sizes = [[stride * scale for scale in scales] for stride in strides]
+        super().__init__(anchor_sizes=sizes, aspect_ratios=aspect_ratios, strides=strides, offset=offset)
 
 
 def cell_corners(height: int, width: int, stride: float, offset: float = 0.0) -> Tensor:
@@ -65,3 +94,16 @@ def _centred(size: float, ratio: float) -> list[float]:
     width = math.sqrt(size * size / ratio)
     height = ratio * width
     return [-width / 2, -height / 2, width / 2, height / 2]
+
+
+def _of_levels(given: Sequence[Any], levels: int, setting: str) -> Sequence[Sequence[float]]:
+    """The numbers of each of so many ``levels``."""
+    nested = [isinstance(item, Sequence) for item in given]
+    if not any(nested):
+        return [given] * levels
+    if not all(nested) or len(given) not in (1, levels):
+        raise ConfigError(
+            f"AnchorGenerator.{setting} is {list(given)}: expected numbers for all levels, or one list for each of the "
+            f"{levels} strides."
+        )
+    return given if len(given) == levels else list(given) * levels

@@ -81,13 +81,17 @@ class DIoUNMS(Suppression):
     def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Detections float32 [K, 6] class, score, x1, y1, x2, y2, image after image, and their counts int32 [N].
 
-        ``boxes`` are float32 [N, P, 4], ``scores`` float32 [N, C, P].
+        ``boxes`` are float32 [N, P, 4], or [N, P, C, 4] if every class has its own; ``scores`` float32 [N, C, P].
         """
         pairs = scores.flatten(1)
         best = best_rows(pairs, self.nms_top_k)
         score = paddle.take_along_axis(pairs, best, axis=1, broadcast=False)
         places = paddle.shape(boxes)[1].astype("int64")
-        label, box = best // places, take_rows(boxes, best % places)
+        label = best // places
+        if boxes.ndim == 4:
+            box = take_rows(boxes.transpose([0, 2, 1, 3]).flatten(1, 2), best)
+        else:
+            box = take_rows(boxes, best % places)
         valid = score > self.score_threshold
         same_class = label.unsqueeze(-1) == label.unsqueeze(-2)
         overlap = paddle.triu(pairwise_diou(box, self.beta) * same_class.astype(box.dtype), diagonal=1)

@@ -14,5 +14,5 @@ class Suppression(ABC):
     def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Detections float32 [K, 6] class, score, x1, y1, x2, y2, image after image, and their counts int32 [N].
 
-        ``boxes`` are float32 [N, P, 4], ``scores`` float32 [N, C, P].
+        ``boxes`` are float32 [N, P, 4], or [N, P, C, 4] if every class has its own; ``scores`` float32 [N, C, P].
         """

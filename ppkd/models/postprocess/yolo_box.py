@@ -9,10 +9,11 @@ from paddle import Tensor
 from paddle.vision.ops import yolo_box
 
 from ppkd.config import register
+from ppkd.models.postprocess.decoder import Decoder
 
 
 @register(shared=("num_classes",))
-class YOLOBox:
+class YOLOBox(Decoder):
     """Decodes all levels, coarsest first; ``downsample_ratio`` is the stride of the first, halved level by level.
 
     Boxes whose objectness is below ``conf_thresh`` become zeros with score 0. ``clip_bbox`` cuts boxes at the image.
@@ -34,20 +35,21 @@ class YOLOBox:
         self.scale_x_y = scale_x_y
 
     def __call__(
-        self, maps: Sequence[Tensor], anchors: Sequence[Sequence[float]], im_shape: Tensor, scale_factor: Tensor
+        self, raw: Sequence[Tensor], places: Sequence[Sequence[float]], im_shape: Tensor, scale_factor: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Boxes float32 [N, P, 4] x1, y1, x2, y2 in pixels of the original images, and scores float32 [N, C, P].
 
-        ``maps`` are [N, A * (5 + C), H, W]; ``anchors`` per level a flat w, h, w, h... in pixels of the input;
-        ``im_shape`` and ``scale_factor`` as in the batch. The original size is rounded to the nearest pixel.
+        ``raw`` are maps [N, A * (5 + C), H, W]; ``places`` are the anchors of each level, a flat w, h, w, h... in
+        pixels of the input; ``im_shape`` and ``scale_factor`` as in the batch. The original size is rounded to the
+        nearest pixel.
         """
         original = paddle.floor(im_shape / scale_factor + 0.5).astype("int32")
         boxes, scores = [], []
-        for i, raw in enumerate(maps):
+        for i, level in enumerate(raw):
             box, score = yolo_box(
-                raw,
+                level,
                 original,
-                [int(side) for side in anchors[i]],
+                [int(side) for side in places[i]],
                 self.num_classes,
                 self.conf_thresh,
                 self.downsample_ratio >> i,

@@ -1,0 +1,122 @@
+"""Faster R-CNN (Ren et al., arXiv:1506.01497) on a feature pyramid (Lin et al., arXiv:1612.03144)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import paddle
+from paddle import Tensor, nn
+
+from ppkd.config import register
+from ppkd.models.assigners.ground_truth import pad_truth
+from ppkd.models.assigners.two_stage_targets import TwoStageTargets
+from ppkd.models.detectors.detector import Detector, check_sides
+from ppkd.models.heads.bbox_head import BBoxHead
+from ppkd.models.heads.rpn_head import RPNHead
+from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
+from ppkd.structures import Batch, DetectorSpec, Record, RoIRecord
+
+
+@register(inject=("backbone", "neck", "rpn_head", "bbox_head", "bbox_post_process"))
+class FasterRCNN(Detector):
+    """A first stage proposes boxes, a second classifies and refines them.
+
+    In training mode the second stage sees a sample of the proposals and the boxes of the ground truth, in evaluation
+    mode the best proposals. Loss terms are ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``.
+    """
+
+    record: ClassVar[type[Record]] = RoIRecord
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Layer,
+        neck: nn.Layer,
+        rpn_head: RPNHead,
+        bbox_head: BBoxHead,
+        bbox_post_process: BBoxPostProcess,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.rpn_head = rpn_head
+        self.bbox_head = bbox_head
+        self.bbox_post_process = bbox_post_process
+
+    @property
+    def post_process(self) -> BBoxPostProcess:
+        """Decoding and suppression."""
+        return self.bbox_post_process
+
+    def spec(self) -> DetectorSpec:
+        """Levels in the order of the neck, finest first."""
+        return DetectorSpec(
+            name=type(self).__name__,
+            num_classes=self.bbox_head.num_classes,
+            class_activation="softmax",
+            entries={"neck": self.neck.out_specs, **self.bbox_head.entries(), **self.rpn_head.entries()},
+        )
+
+    def part(self, name: str) -> nn.Layer:
+        """The sublayer that plays the role ``backbone``, ``neck`` or ``head``: both stages."""
+        if name == "head":
+            return nn.LayerDict({"rpn_head": self.rpn_head, "bbox_head": self.bbox_head})
+        return super().part(name)
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """The neck's maps; raises :class:`DataError` unless the backbone's stride divides the image's sides."""
+        image = batch["image"]
+        check_sides(image, self.backbone.out_specs[-1].stride)
+        return self.neck(self.backbone(image))
+
+    def pool(self, neck: list[Tensor], proposals: Tensor) -> Tensor:
+        """What the second stage looks at: [N, R, C, side, side] of the neck's maps at corner boxes [N, R, 4]."""
+        return self.bbox_head.roi_extractor(neck, proposals)
+
+    def extract(self, batch: Batch, like: Record | None = None) -> RoIRecord:
+        """Both stages' raw numbers; at the proposals of ``like``, if it has any."""
+        neck = self.features(batch)
+        rpn_logits, rpn_deltas = self.rpn_head(neck)
+        if isinstance(like, RoIRecord):
+            proposals, number = like.proposals, like.proposal_num
+        else:
+            proposals, number = self.rpn_head.propose(rpn_logits, rpn_deltas, _im_shape(batch))
+            if self.training:
+                proposals, number = self.bbox_head.choose(proposals, number, batch)
+        pooled = self.pool(neck, proposals)
+        logits, deltas = self.bbox_head(pooled)
+        return RoIRecord(
+            neck=neck,
+            proposals=proposals,
+            proposal_num=number,
+            roi_features=pooled,
+            roi_logits=logits,
+            roi_deltas=deltas,
+            rpn_logits=rpn_logits,
+            rpn_deltas=rpn_deltas,
+        )
+
+    @paddle.no_grad()
+    def assign(self, record: RoIRecord, batch: Batch) -> TwoStageTargets:
+        """The anchors that count and their targets, and a label for every proposal."""
+        truth = pad_truth(batch)
+        labels, boxes = self.bbox_head.bbox_assigner(record.proposals, record.valid(), truth)
+        return TwoStageTargets(self.rpn_head.assign(record, truth), labels, boxes)
+
+    def loss(self, record: RoIRecord, targets: TwoStageTargets) -> dict[str, Tensor]:
+        """Scalars ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``."""
+        return {**self.rpn_head.loss(record, targets.rpn), **self.bbox_head.loss(record, targets)}
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Decoded and suppressed detections in pixels of the original images."""
+        record = self.extract(batch)
+        raw, places = (record.roi_logits, record.roi_deltas), (record.proposals, record.valid())
+        return self.bbox_post_process(raw, places, batch["im_shape"], batch["scale_factor"])
+
+
+def _im_shape(batch: Batch) -> Tensor:
+    """Height and width of the images, float32 [N, 2]; those of the input where the batch does not tell."""
+    if "im_shape" in batch:
+        return batch["im_shape"]
+    size = paddle.shape(batch["image"])
+    return size[2:].astype("float32").unsqueeze(0).expand([size[0], 2])
