@@ -14,6 +14,7 @@ from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
 from ppkd.distill.losses.pfi import PFI, PFIFeatureLoss
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
+from ppkd.distill.losses.rank_mimicking import RankMimicking, RankMimickingLoss
 from ppkd.distill.losses.regions import RegionFinder
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
 
@@ -42,6 +43,8 @@ __all__ = [
     "OutputL2",
     "PFIFeatureLoss",
     "PKDFeatureLoss",
+    "RankMimicking",
+    "RankMimickingLoss",
     "RegionFinder",
     "YOLOv3FineGrained",
 ]

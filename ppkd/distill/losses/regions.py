@@ -50,7 +50,7 @@ class RegionFinder:
         targets = context.targets
         if self.student_targets and isinstance(targets, CellTargets):
             return Regions(self, targets.anchors, targets.sizes, targets.truth, targets.positive > 0)
-        levels = [_anchors(size, stride, self.anchor_scale) for size, stride in zip(sizes, strides, strict=True)]
+        levels = [cell_anchors(size, stride, self.anchor_scale) for size, stride in zip(sizes, strides, strict=True)]
         anchors, cells, truth = paddle.concat(levels), [level.shape[0] for level in levels], pad_truth(context.batch)
         assigner = ATSSAssigner(topk=self.topk, deviation=self.deviation)
         return Regions(self, anchors, cells, truth, assigner(anchors, cells, truth).positive)
@@ -132,7 +132,8 @@ class Regions:
         return region.split(self._sizes, axis=1)
 
 
-def _anchors(size: Sequence[int], stride: int, scale: float) -> Tensor:
+def cell_anchors(size: Sequence[int], stride: int, scale: float) -> Tensor:
+    """Square anchors float32 [H * W, 4] of a level of ``size`` (H, W), ``scale`` strides wide, on the corners."""
     height, width = size
     centres = cell_corners(height, width, stride)
     return paddle.concat([centres - scale * stride / 2, centres + scale * stride / 2], axis=1)
