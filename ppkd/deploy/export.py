@@ -68,7 +68,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     detector's strides do not divide.
     """
     options = runtime(cfg).export
-    labels = class_labels(cfg)
+    labels = class_labels(cfg, model.deployable().class_names)
     description = InferConfig.of(cfg, labels.names, labels.category_ids)
     detector = model.deployable()
     _refuse_sides(detector, cfg)

@@ -41,9 +41,10 @@ def infer(
     """
     check(cfg)
     choose_device(runtime(cfg).use_gpu)
-    labels = class_labels(cfg)
+    detector = trained_detector(cfg)
+    labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
-    pipeline = Pipeline(EagerEngine(trained_detector(cfg)), Preprocess(config, cfg.where("TestReader")))
+    pipeline = Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader")))
     results = Results(
         output_dir,
         labels.names,

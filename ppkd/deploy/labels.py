@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ppkd.config import named, runtime
 from ppkd.data.datasets.dataset import resolve
 from ppkd.data.datasets.image_folder import class_list
+from ppkd.utils.class_names import refuse_other_names
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
 
@@ -24,13 +25,24 @@ class ClassLabels:
     category_ids: tuple[int, ...]
 
 
-def class_labels(cfg: Config) -> ClassLabels:
-    """The classes of ``TestDataset``: its ``label_list``, its annotation file's, or the usual ones without either.
+def class_labels(cfg: Config, trained: Sequence[str] | None = None) -> ClassLabels:
+    """The classes of ``TestDataset``: its ``label_list`` or its annotation file's; without either those ``trained``.
 
-    Raises :class:`ConfigError` if their number is not ``num_classes``, and :class:`DataError` for a damaged file.
+    Where those are not known, the usual ones of so many classes. Raises :class:`ConfigError` if their number is not
+    ``num_classes`` or they are not those ``trained``, and :class:`DataError` for a damaged file.
     """
     directory, source = _source(cfg)
     expected = runtime(cfg).num_classes
+    if trained is not None:
+        if source is None or (isinstance(source, str) and not resolve(directory, source).exists()):
+            source = trained
+        refuse_other_names(
+            trained,
+            class_list(directory, source, expected)[1],
+            where=cfg.where("TestDataset"),
+            label="TestDataset",
+            source=f"{cfg.get('weights')} was trained on",
+        )
     if isinstance(source, str) and not resolve(directory, source).exists():
         get_logger("ppkd.deploy").warning(
             "%s is not there: the classes get the usual names of %d classes", resolve(directory, source), expected

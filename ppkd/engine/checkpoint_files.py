@@ -144,15 +144,5 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     raise WeightsError(f"{stem}: cannot be resumed from, {found}{hint}")
 
 
-def class_names(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    """The class names stored beside a ``.pdparams`` (with or without extension), ``None`` when nothing stands there."""
-    given = Path(weights)
-    states = file_of(given.with_suffix("") if given.suffix in SUFFIXES else given, STATES)
-    if not states.is_file():
-        return None
-    names = read_pickle(states).get("class_names")
-    return tuple(names) if names else None
-
-
 def _written(file: Path) -> int:
     return file.stat().st_mtime_ns

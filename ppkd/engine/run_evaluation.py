@@ -18,6 +18,7 @@ from ppkd.engine.evaluation import evaluate
 from ppkd.metrics import Metric, build_metric
 from ppkd.metrics.metric import BBOX_FILE
 from ppkd.models.trained import trained_detector
+from ppkd.utils.class_names import refuse_other_names
 from ppkd.utils.errors import DataError
 from ppkd.utils.logger import get_logger
 
@@ -62,6 +63,13 @@ def evaluate_config(
         return score_file(Path(output_dir) / BBOX_FILE, metric)
     gpu = environment.choose_device(settings.use_gpu)
     detector = trained_detector(cfg)
+    refuse_other_names(
+        detector.class_names,
+        dataset.class_names,
+        where=cfg.where("EvalDataset"),
+        label="EvalDataset",
+        source=f"{settings.weights} was trained on",
+    )
     loader = build_loader(cfg, "Eval", dataset)
     numbers = precision.choose(amp=amp or settings.amp, level=settings.amp_level, gpu=gpu)
     with numbers.casting():

@@ -10,6 +10,8 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from ppkd.models.detectors.detector import Detector
+from ppkd.utils.class_names import class_names
 from ppkd.utils.download import fetch
 from ppkd.utils.errors import WeightsError
 from ppkd.utils.serialization import read_weights
@@ -58,13 +60,17 @@ def load_weights(model: nn.Layer, source: str | os.PathLike[str], strict: bool =
     """Set the parameters and buffers of ``model`` from a file or URL (``.pdparams`` or ``.safetensors``).
 
     Strict, every name and shape must agree. Loose (``strict=False``), what agrees is set and the rest reported.
-    Nothing is set unless all checks pass. float16 and bfloat16 values are cast, and the report says so.
+    Nothing is set unless all checks pass. float16 and bfloat16 values are cast, and the report says so. A detector
+    gets the ``class_names`` that the file was trained on, ``None`` where they are not known.
 
     Raises:
         WeightsError: the file is missing, unsafe or damaged; strict, it differs from the model; nothing agrees at all.
     """
-    arrays = read_weights(fetch(source))
-    return _load(model, arrays, str(source), strict)
+    file = fetch(source)
+    report = _load(model, read_weights(file), str(source), strict)
+    if isinstance(model, Detector):
+        model.class_names = class_names(file)
+    return report
 
 
 def load_pretrain(model: nn.Layer, source: str | os.PathLike[str]) -> LoadReport:

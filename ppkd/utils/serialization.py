@@ -16,7 +16,7 @@ from ppkd.utils.errors import WeightsError, nearest
 from ppkd.utils.unpickler import ArrayUnpickler
 
 WEIGHT_SUFFIXES = (".pdparams", ".safetensors")
-_NAME_TABLE = "StructuredToParameterName@@"
+NAME_TABLE = "StructuredToParameterName@@"
 _PROTOCOL = 4
 
 PathLike = str | os.PathLike[str]
@@ -81,7 +81,7 @@ def read_weights(path: PathLike) -> dict[str, np.ndarray]:
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
     content = read_pickle(file)
-    content.pop(_NAME_TABLE, None)
+    content.pop(NAME_TABLE, None)
     return {str(name): _as_array(file, name, value) for name, value in content.items()}
 
 
@@ -107,6 +107,17 @@ def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
         raise WeightsError(f"{file}: not a readable .safetensors file ({error}); get or save it again") from error
 
 
+def read_metadata(file: PathLike) -> dict[str, str]:
+    """The texts by name in the header of a ``.safetensors`` file; raises :class:`WeightsError` for a damaged one."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            return dict(opened.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{file}: not a readable .safetensors file ({error}); get or save it again") from error
+
+
 def _view(entry: Mapping[str, Any]) -> np.ndarray:
     codes = {"F": "f", "I": "i", "U": "u", "BF": "u", "BOOL": "b"}
     letters = entry["dtype"].rstrip("0123456789")
@@ -114,10 +125,11 @@ def _view(entry: Mapping[str, Any]) -> np.ndarray:
     return np.frombuffer(entry["data"], f"<{codes[letters]}{bits // 8}").reshape(entry["shape"])
 
 
-def write_weights(path: PathLike, state: Mapping[str, Any]) -> None:
+def write_weights(path: PathLike, state: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors or arrays by name, atomically; ``.safetensors`` by its extension, else what ``paddle.load`` reads.
 
-    bfloat16 tensors are written as float32, which holds them exactly.
+    bfloat16 tensors are written as float32, which holds them exactly. ``metadata`` goes into the header of a
+    ``.safetensors`` file; the other form has no place for it.
 
     Raises:
         WeightsError: the file cannot be written (disk full, no permission); a previous file stays as it was.
@@ -127,7 +139,8 @@ def write_weights(path: PathLike, state: Mapping[str, Any]) -> None:
         if Path(path).suffix == ".safetensors":
             from safetensors.numpy import save
 
-            file.write(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
+            packed = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+            file.write(save(packed, metadata=dict(metadata) if metadata else None))
         else:
             _PortablePickler(file, _PROTOCOL).dump(arrays)
 

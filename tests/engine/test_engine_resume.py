@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from engine_toy import BATCHES, Distilled, Loader, make_trainer
 
-from ppkd.engine.checkpoint_files import class_names, resolve
+from ppkd.engine.checkpoint_files import resolve
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.interrupt import continue_command
+from ppkd.utils.class_names import class_names
 from ppkd.utils.errors import TrainingError, WeightsError
 from ppkd.utils.serialization import read_pickle
 

@@ -83,9 +83,10 @@ def class_list(
         return _numbered(source)
     usual = {len(labels.COCO): labels.COCO, len(labels.VOC): labels.VOC}
     names = usual.get(num_classes) or tuple(f"class {i}" for i in range(num_classes))
-    return (labels.COCO_IDS, names) if names is labels.COCO else _numbered(names)
+    return _numbered(names)
 
 
 def _numbered(names: Iterable[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """``names`` with COCO's own numbers where they are COCO's, else counted from 1."""
     names = tuple(names)
-    return tuple(range(1, len(names) + 1)), names
+    return labels.COCO_IDS if names == labels.COCO else tuple(range(1, len(names) + 1)), names

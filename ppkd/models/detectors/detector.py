@@ -16,6 +16,8 @@ from ppkd.utils.errors import DataError
 class Detector(nn.Layer):
     """Base of all detectors; ``forward`` is the training step and returns losses in both modes."""
 
+    class_names: tuple[str, ...] | None = None
+    """What the classes are called that the weights were trained on, where that is known."""
     record: ClassVar[type[Record]]
 
     @abstractmethod
