@@ -11,7 +11,9 @@ from paddle import Tensor, nn
 
 from ppkd.distill.preparation import Material
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import FEATURES, Batch, DetectorSpec, LevelSpec, Record
+from ppkd.distill.teacher import FrozenTeacher
+from ppkd.models.detectors.detector import Detector
+from ppkd.structures import FEATURES, PER_PROPOSAL, Batch, DetectorSpec, LevelSpec, Record
 from ppkd.utils.errors import SpecError
 
 
@@ -23,11 +25,15 @@ class Context:
         batch: the batch that the records are of.
         targets: the student's assignment of the labelled images, ``None`` when no image of the batch is labelled.
         epoch: how far training is; 1.5 is the middle of the second epoch.
+        teacher: whose head goes on from a loss's features, in a distillation model always there.
+        student: for what it alone can tell of its record, boxes or targets for other boxes; there whenever a teacher is.
     """
 
     batch: Batch
     targets: Any | None
     epoch: float = 0.0
+    teacher: FrozenTeacher | None = None
+    student: Detector | None = None
 
 
 @dataclass(frozen=True)
@@ -125,3 +131,14 @@ def pair_levels(student: Sequence[LevelSpec], teacher: Sequence[LevelSpec]) -> t
         for index, level in enumerate(student)
         if level.stride in by_stride
     )
+
+
+def require_maps(asker: str, names: Sequence[str], *specs: DetectorSpec) -> None:
+    """Raise :class:`SpecError` if one of ``specs`` records an entry of ``names`` per proposal instead of per cell."""
+    for spec in specs:
+        per_proposal = [name for name, levels in spec.entries.items() if levels[0].stride == PER_PROPOSAL]
+        if wrong := [name for name in names if name in per_proposal]:
+            raise SpecError(
+                f"{asker} compares maps cell by cell, but {spec.name} records {wrong} per proposal. Choose among "
+                f"{sorted(set(spec.entries) - set(per_proposal))}, or a loss on proposals."
+            )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from paddle import Tensor
 
-FEATURES = ("neck", "cls_features", "box_features")
+FEATURES = ("neck", "cls_features", "box_features", "roi_features")
 """Entries whose channels mean nothing by themselves: two detectors may have different numbers of them."""
 
 

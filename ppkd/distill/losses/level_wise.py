@@ -9,7 +9,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppkd.distill.loss import Context, DistillLoss, LevelPair
+from ppkd.distill.loss import Context, DistillLoss, LevelPair, require_maps
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.structures import DetectorSpec, Record
 from ppkd.utils.errors import SpecError
@@ -34,7 +34,7 @@ class LevelWise(DistillLoss):
         schedule: how the weight changes with the epoch.
 
     Raises:
-        SpecError: an entry is not recorded, or no level pairs.
+        SpecError: an entry is not recorded, or per proposal, or no level pairs.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class LevelWise(DistillLoss):
         weight: float = 1.0,
         schedule: WeightSchedule | None = None,
     ) -> None:
+        require_maps(type(self).__name__, consumes, student, teacher)
         super().__init__(student, teacher, consumes=consumes, weight=weight, schedule=schedule)
         if strides is not None:
             self._keep(strides, student, teacher)

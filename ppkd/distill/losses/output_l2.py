@@ -9,9 +9,9 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import Context, DistillLoss, require_maps
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import FEATURES, DetectorSpec, Record
+from ppkd.structures import FEATURES, PER_PROPOSAL, DetectorSpec, Record
 from ppkd.utils.errors import SpecError
 
 
@@ -45,6 +45,7 @@ class OutputL2(DistillLoss):
         schedule: WeightSchedule | None = None,
     ) -> None:
         entries = consumes if consumes is not None else shared_head_entries(student, teacher)
+        require_maps(type(self).__name__, entries, student, teacher)
         super().__init__(student, teacher, consumes=entries, weight=weight, schedule=schedule)
 
     def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
@@ -60,8 +61,12 @@ class OutputL2(DistillLoss):
 
 
 def shared_head_entries(student: DetectorSpec, teacher: DetectorSpec) -> tuple[str, ...]:
-    """Outputs of the head that both detectors record, in the student's order."""
-    shared = tuple(name for name in student.entries if name in teacher.entries and name not in FEATURES)
+    """Outputs of the head that both detectors record per cell, in the student's order."""
+    shared = tuple(
+        name
+        for name, levels in student.entries.items()
+        if name in teacher.entries and name not in FEATURES and levels[0].stride != PER_PROPOSAL
+    )
     if not shared:
         raise SpecError(
             f"OutputL2 compares head entries, but {student.name} records {sorted(student.entries)} and "
