@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ def gather(item: _Item) -> list[_Item]:
     items: list[_Item] = []
     distributed.all_gather_object(items, item)
     return items
+
+
+def agree(tensors: Iterable[Tensor]) -> None:
+    """Give all processes the ``tensors`` of the first one, in place."""
+    from paddle import distributed
+
+    if together():
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
 
 
 def wait_for_all() -> None:

@@ -7,6 +7,7 @@ from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
+from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
@@ -36,6 +37,7 @@ __all__ = [
     "FGDFeatureLoss",
     "FGFIFeatureLoss",
     "FeatureImitation",
+    "GlobalKnowledge",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",
     "Mimic",

@@ -6,6 +6,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
+from ppkd.models.losses.normaliser import over_batch
+
 LEAST = 1e-12
 
 
@@ -34,9 +36,11 @@ def distance_relation(ours: Tensor, theirs: Tensor, real: Tensor) -> Tensor:
     """
     pairs = real.unsqueeze(0) & real.unsqueeze(1)
     others = pairs & ~paddle.eye(real.shape[0]).astype("bool")
-    scaled = [distance / _mean(distance, others).clip(min=LEAST) for distance in map(_distances, (ours, theirs))]
     keep = others.astype("float32")
-    return _mean(F.smooth_l1_loss(scaled[0] * keep, scaled[1] * keep, reduction="none"), pairs)
+    least = keep.sum().clip(min=1) * LEAST
+    distances = [_distances(features) * keep for features in (ours, theirs)]
+    scaled = [one * keep.sum() / one.sum().clip(min=least) for one in distances]
+    return _mean(F.smooth_l1_loss(*scaled, reduction="none"), pairs)
 
 
 def angle_relation(ours: Tensor, theirs: Tensor, real: Tensor) -> Tensor:
@@ -71,6 +75,6 @@ def _angles(features: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """The mean of those ``values`` that are ``counted``, 0 if none is."""
+    """The mean of those ``values`` that are ``counted`` in the whole batch, 0 if none is."""
     shares = counted.astype("float32")
-    return (values * shares).sum() / shares.sum().clip(min=1)
+    return (values * shares).sum() / over_batch(shares.sum()).clip(min=1)

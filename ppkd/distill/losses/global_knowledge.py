@@ -21,6 +21,7 @@ from ppkd.distill.prototypes.generation import PrototypeMaker, PrototypeSettings
 from ppkd.distill.prototypes.pooling import pool_boxes
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.models.assigners.ground_truth import pad_truth
+from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DenseRecord, DetectorSpec, Record, RoIRecord
 from ppkd.utils.errors import SpecError
 
@@ -215,14 +216,14 @@ class GlobalKnowledge(DistillLoss):
         level = box_levels(student.proposals, len(levels), inclusive=False)
         weights = _at(level, [self.bank.weights(i, ours, theirs, labels) for i in levels])
         real = assigned.astype("float32")
-        shares = weights * real / real.sum().clip(min=1)
+        shares = weights * real / over_batch(real.sum()).clip(min=1)
         return self.formula(student.roi_logits.flatten(0, 1), teacher.roi_logits.flatten(0, 1), shares.flatten())
 
     def _of_anchors(self, student: DenseRecord, teacher: DenseRecord, weights: Tensor, context: Context) -> Tensor:
         """Divergence at the anchors of boxes with ``weights`` [N, M]."""
         targets: Any = context.targets
         shares = paddle.take_along_axis(weights, targets.box, axis=1) * targets.positive
-        shares = shares / targets.positive.sum().clip(min=1)
+        shares = shares / over_batch(targets.positive.sum()).clip(min=1)
         sizes = [level.shape[1] * level.shape[3] * level.shape[4] for level in student.cls_logits]
         by_level = shares.split(sizes, axis=1)
         pairs = self.pairs["cls_logits"]

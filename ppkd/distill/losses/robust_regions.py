@@ -7,6 +7,7 @@ from paddle import Tensor
 
 from ppkd.distill.losses.box_levels import CellSpans
 from ppkd.distill.losses.box_masks import topmost
+from ppkd.models.losses.normaliser import over_batch
 
 NEVER = -2.0
 """Below every weight."""
@@ -48,6 +49,7 @@ def imitation(ours: Tensor, theirs: Tensor, painted: Tensor) -> tuple[Tensor, Te
     error = (gap * gap).sum(axis=1)
     outside = 1.0 - paddle.where(painted > 0, paddle.ones_like(painted), painted)
     inner, outer = (
-        (error * weight).sum() / (2.0 * ours.shape[1] * weight.sum()).clip(min=1) for weight in (painted, outside)
+        (error * weight).sum() / over_batch(2.0 * ours.shape[1] * weight.sum()).clip(min=1)
+        for weight in (painted, outside)
     )
     return inner, outer

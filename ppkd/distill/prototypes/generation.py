@@ -17,6 +17,7 @@ from ppkd.distill.prototypes.instances import Instances, find_instances
 from ppkd.distill.prototypes.pooling import pool_boxes
 from ppkd.distill.prototypes.selection import Selection, select
 from ppkd.structures import Batch
+from ppkd.utils import processes
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.logger import get_logger
 from ppkd.utils.progress import progress
@@ -80,6 +81,7 @@ class PrototypeMaker:
             return
         ours, theirs = self._features(material, instances)
         chosen = self._choose(instances, ours, theirs)
+        processes.agree(self._bank.buffers())
         self._report(epoch, material, instances, chosen)
 
     def _find(self, material: Material) -> Instances:
