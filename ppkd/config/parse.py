@@ -143,7 +143,7 @@ def parse(text: str, file: str, line: int | None = None) -> Any:
         at = mark.line + 1 if mark and line is None else line or 0
         raise LocatedError(Mark(file, at), f"this is not valid yaml: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise LocatedError(file, f"this is not valid yaml: {error}") from None
+        raise LocatedError(file, f"this is not valid yaml: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise LocatedError(file, f"the yaml is nested too deeply (at most {MAX_DEPTH} levels)") from None
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ppkd.utils.errors import DataError
 
+PIXELS = "MAX_IMAGE_PIXELS"
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -44,7 +45,10 @@ def _decode(data: bytes, name: str, flags: int) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise DataError(f"cannot decode image {name}: {error.err if data else 'the file is empty'}") from error
+        reason = error.err if data else "the file is empty"
+        if PIXELS in reason:
+            reason = f"it is larger than the {os.environ.get(f'OPENCV_IO_{PIXELS}', '')} pixels of OPENCV_IO_{PIXELS}"
+        raise DataError(f"cannot decode image {name}: {reason}") from error
     if image is None:
         raise DataError(f"cannot decode image {name}: no known format, or damaged")
     return image

@@ -19,7 +19,8 @@ from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
 from ppkd.models.modes import evaluation_mode
 from ppkd.models.trained import trained_detector
-from ppkd.utils.errors import ConfigError
+from ppkd.utils.atomic import output_folder
+from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
     student. The files are complete before the first one is put in place: a failed export leaves an older one alone.
     ``model`` keeps its weights and the mode of every layer. Raises :class:`DataError` for a fixed size that the
-    detector's strides do not divide.
+    detector's strides do not divide, :class:`ConfigError` or :class:`WeightsError` for a folder that cannot be written.
     """
     options = runtime(cfg).export
     labels = class_labels(cfg, model.deployable().class_names)
@@ -73,7 +74,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     detector = model.deployable()
     _refuse_sides(detector, cfg)
     target = Path(output_dir) / cfg.name
-    target.mkdir(parents=True, exist_ok=True)
+    output_folder(target)
     work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
     try:
         with evaluation_mode(detector):
@@ -83,6 +84,8 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
         description.write(work / FILE_NAME)
         for name in ("model.pdiparams", "model.json", FILE_NAME):
             (work / name).replace(target / name)
+    except OSError as error:
+        raise WeightsError(f"cannot write the model into {target}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target

@@ -18,6 +18,7 @@ from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.results import Results
 from ppkd.engine.environment import choose_device
 from ppkd.models.trained import trained_detector
+from ppkd.utils.atomic import output_folder
 from ppkd.utils.logger import get_logger
 from ppkd.utils.visualdl import open_writer
 
@@ -37,9 +38,12 @@ def infer(
     """Detects with ``cfg``'s detector and ``weights``, and writes drawn pictures to ``output_dir`` under their names.
 
     ``save_results`` writes all detections to ``output_dir/bbox.json``; ``vdl_log_dir`` logs the pictures for VisualDL.
-    A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done.
+    A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done; an
+    ``output_dir`` that cannot be written into raises :class:`ConfigError` at once.
     """
     check(cfg)
+    if save_results:
+        output_folder(output_dir)
     choose_device(runtime(cfg).use_gpu)
     detector = trained_detector(cfg)
     labels = class_labels(cfg, detector.class_names)

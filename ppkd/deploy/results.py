@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ppkd.deploy.pipeline import Detections
 from ppkd.report.draw import draw_detections
+from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import DataError
 
 
@@ -33,7 +34,7 @@ class Results:
         save_images: bool = True,
         announce: Callable[[Path], None] = lambda path: None,
     ) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = output_folder(output_dir) if save_images else Path(output_dir)
         self.class_names = class_names
         self.category_ids = category_ids
         self.threshold = threshold
@@ -55,8 +56,8 @@ class Results:
     def write_json(self) -> Path:
         """Writes bbox.json: per detection image_id, file_name, category_id, category, bbox (x, y, w, h), score."""
         path = self.output_dir / "bbox.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self._rows, ensure_ascii=False), encoding="utf-8")
+        with atomic_open(path) as file:
+            file.write(json.dumps(self._rows, ensure_ascii=False).encode())
         return path
 
     def _row(self, index: int, file: Path, row: NDArray[np.float32]) -> dict[str, Any]:

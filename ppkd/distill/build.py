@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from ppkd.config import Config, build, check, load_config
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
-from ppkd.config.registry import lookup
+from ppkd.config.registry import find, lookup, names
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import DistillModel
 from ppkd.distill.paddledetection import at_levels, left_alone, own_form
@@ -163,9 +163,19 @@ def _loss_spec(slim: Config, name: str) -> Config:
     settings = slim["losses"][name]
     if not isinstance(settings, Config) or not isinstance(settings.get("type"), str):
         raise ConfigError(f"{where} needs a type, e.g. {{type: OutputL2, weight: 100}}")
-    if not issubclass(lookup(settings["type"], settings.mark("type")).cls, DistillLoss):
-        raise ConfigError(f"{where}.type: {settings['type']} is not a distillation loss")
+    kind = find(settings["type"])
+    if kind is None or not issubclass(kind.cls, DistillLoss):
+        known = _loss_types()
+        raise ConfigError(
+            f"{where}.type: {settings['type']} is not a distillation loss{nearest(settings['type'], known)}; "
+            f"there are {', '.join(known)}"
+        )
     return settings.without("type").with_item("name", settings["type"], settings.mark("type"))
+
+def _loss_types() -> list[str]:
+    """The names of all distillation losses, sorted."""
+    return [name for name in names() if issubclass(lookup(name, "").cls, DistillLoss)]
+
 
 
 def _inherit_matching(student: Detector, teacher: Detector) -> None:

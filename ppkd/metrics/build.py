@@ -25,7 +25,7 @@ def build_metric(
     Any data set goes with any metric.
 
     Raises:
-        ConfigError: the model has more classes than the data set, or the images have no annotations to compare with.
+        ConfigError: the model has more classes than the data set, or the images have no box to compare with.
     """
     settings = runtime(cfg)
     classes = len(dataset.class_names)
@@ -34,8 +34,8 @@ def build_metric(
             f"{cfg.where('num_classes')}: num_classes is {settings.num_classes}, but the evaluation data set has "
             f"{classes} classes ({', '.join(dataset.class_names[:5])}{', ...' if classes > 5 else ''})"
         )
-    if not save_prediction_only and not any(annotation.labelled for annotation in dataset.annotations):
-        raise ConfigError(f"{cfg.where('EvalDataset')}: the images have no annotations to evaluate against")
+    if not save_prediction_only and not any(len(annotation.gt_class) for annotation in dataset.annotations):
+        raise ConfigError(f"{cfg.where('EvalDataset')}: the images have no annotated box to evaluate against")
     if settings.metric == "VOC":
         return VOCMetric(
             dataset,

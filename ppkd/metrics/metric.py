@@ -7,14 +7,13 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppkd.data.datasets.dataset import DetectionDataset
 from ppkd.utils import processes
-from ppkd.utils.atomic import atomic_open
+from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import DataError
 from ppkd.utils.logger import get_logger
 
@@ -36,6 +35,9 @@ class Metric(ABC):
             the first one writes.
         classwise: also report every class, with its precision-recall curve.
         save_prediction_only: write ``bbox.json`` and compute nothing.
+
+    Raises:
+        ConfigError: ``output_dir`` cannot be written into.
     """
 
     headline: str
@@ -49,7 +51,7 @@ class Metric(ABC):
         save_prediction_only: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.output_dir = None if output_dir is None or not processes.is_first() else Path(output_dir)
+        self.output_dir = None if output_dir is None or not processes.is_first() else output_folder(output_dir)
         self.classwise = classwise
         self.save_prediction_only = save_prediction_only
         self._images: dict[int, np.ndarray] = {}

@@ -64,7 +64,8 @@ def load_weights(model: nn.Layer, source: str | os.PathLike[str], strict: bool =
     gets the ``class_names`` that the file was trained on, ``None`` where they are not known.
 
     Raises:
-        WeightsError: the file is missing, unsafe or damaged; strict, it differs from the model; nothing agrees at all.
+        WeightsError: the file is missing, unsafe, damaged or holds NaN or infinity; strict, it differs from the model;
+            nothing agrees at all.
     """
     file = fetch(source)
     report = _load(model, read_weights(file), str(source), strict)
@@ -115,6 +116,7 @@ def _load(model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str, strict
         cast=tuple(cast),
     )
     _check(report, type(model).__name__, strict)
+    _refuse_broken(ready, source)
     for name, array in ready.items():
         target[name].set_value(array)
     return report
@@ -125,6 +127,14 @@ def _check(report: LoadReport, model: str, strict: bool) -> None:
         raise WeightsError(f"the weights do not fit this {model}, nothing was loaded: {report}")
     if report.total and not report.loaded:
         raise WeightsError(f"nothing in the file fits this {model}; are these weights of another model? {report}")
+
+
+def _refuse_broken(arrays: Mapping[str, np.ndarray], source: str) -> None:
+    broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if broken:
+        raise WeightsError(
+            f"{source}: {len(broken)} tensors hold values that are not finite, nothing was loaded: {_listing(broken)}"
+        )
 
 
 def _bfloat16_as_float32(array: np.ndarray) -> np.ndarray:

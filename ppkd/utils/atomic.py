@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ppkd.utils.errors import WeightsError
+from ppkd.utils.errors import ConfigError, WeightsError
 
 
 @contextmanager
@@ -38,6 +39,23 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def output_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder ``path``, made if absent, after a trial that files can be written into it.
+
+    Called before the work whose results go there. Raises :class:`ConfigError` naming the folder and the reason.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(b"trial")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write into the folder {folder}: {error.strerror or error}; name another one, or make room in it"
+        ) from error
+    return folder
 
 
 def sync_folder(folder: Path) -> None:

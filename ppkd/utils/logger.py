@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from ppkd.utils.atomic import output_folder
 from ppkd.utils.processes import is_first, rank
 
 ROOT = "ppkd"
@@ -56,7 +57,7 @@ def setup_logger(save_dir: str | os.PathLike[str] | None = None) -> logging.Logg
     root.propagate = False
     handlers: list[logging.Handler] = [ConsoleHandler()]
     if save_dir is not None:
-        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        output_folder(save_dir)
         handlers.append(logging.FileHandler(Path(save_dir) / FILE_NAME, encoding="utf-8", delay=not is_first()))
     text = _TEXT if is_first() else _TEXT.replace("%(message)s", f"(process {rank()}) %(message)s")
     for handler in handlers:

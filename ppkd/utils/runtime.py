@@ -14,6 +14,8 @@ from ppkd.utils.processes import on_this_machine
 
 THREADS = "OMP_NUM_THREADS"
 MKL_CPU = "MKL_DEBUG_CPU_TYPE"
+PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS"
+LARGEST_IMAGE = 1 << 27
 
 
 def prepare() -> str:
@@ -21,9 +23,11 @@ def prepare() -> str:
 
     Paddle takes one core when ``OMP_NUM_THREADS`` is unset, and the MKL it bundles takes a path about 2.5 times
     slower on AMD processors unless ``MKL_DEBUG_CPU_TYPE`` is 5. Both change low-order bits of results.
+    OpenCV refuses images above :data:`LARGEST_IMAGE` pixels, whose 400 MB a file of a few kB can ask for.
 
     Returns one line for the log that says what holds and who set it.
     """
+    os.environ.setdefault(PIXELS, str(LARGEST_IMAGE))
     late = "paddle" in sys.modules
     wanted = {THREADS: str(max(len(os.sched_getaffinity(0)) // on_this_machine(), 1))}
     if is_amd():

@@ -41,6 +41,6 @@ def test_another_number_of_classes_names_the_line(config):
 def test_images_without_annotations_can_only_be_predicted(config, tmp_path):
     bare = Truth([Annotation.bare(tmp_path / "1.jpg", 1)], ["cell"])
     cfg = config("num_classes: 1\n")
-    with pytest.raises(ConfigError, match="no annotations"):
+    with pytest.raises(ConfigError, match="no annotated box"):
         build_metric(cfg, bare, output_dir=tmp_path)
     assert build_metric(cfg, bare, output_dir=tmp_path, save_prediction_only=True).save_prediction_only

@@ -110,7 +110,7 @@ def test_a_folder_that_the_system_refuses_is_one_line_too(tmp_path, capsys):
 
     code, output = run(main, capsys)
     assert code == 1
-    assert re.fullmatch(r"error: .*Not a directory.*file.*\n", output.err)
+    assert re.fullmatch(r"error: .*file.*Not a directory.*\n", output.err)
 
 
 def test_exit_codes_of_success_and_interrupts(capsys):

@@ -80,6 +80,8 @@ class COCODataSet(DetectionDataset):
             is_there = exists(inside(self.image_dir / name, self._folders, self.anno_path), Path.is_file)
             (present if is_there else missing)[number] = image
         self.summary.missing += [image["file_name"] for image in missing.values()]
+        if not present and not missing:
+            raise DataError(f"{self.anno_path}: it lists no image")
         if not present:
             raise DataError(
                 f"{self.anno_path}: none of its {len(missing)} images is in {self.image_dir}; "

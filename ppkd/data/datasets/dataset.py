@@ -109,13 +109,14 @@ def inside(path: Path, folders: Sequence[Path], source: Path) -> Path:
     Raises :class:`DataError`, naming the annotation file ``source``, for a path that climbs out by ``..`` or starts
     elsewhere: such a file was made for another machine, or to make this one read what is no part of the data.
     """
-    if path.parts[: len(folders[0].parts)] == folders[0].parts and ".." not in path.parts[len(folders[0].parts) :]:
+    plain = folders[0].parts == path.parts[: len(folders[0].parts)] and ".." not in path.parts[len(folders[0].parts) :]
+    if plain and path.is_absolute() == folders[0].is_absolute():
         return path
     full = Path(os.path.normpath(Path.cwd() / path))
     if not any(full.is_relative_to(os.path.normpath(Path.cwd() / folder)) for folder in folders):
         shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}..."
         raise DataError(
-            f"{source}: it names {shown}, which is not below {folders[0] if folders[0].name else Path.cwd()}; "
+            f"{source}: it names {shown}, which is not below {' or '.join(map(str, folders))}; "
             "set dataset_dir to a folder that holds all files"
         )
     return path
