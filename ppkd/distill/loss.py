@@ -26,7 +26,7 @@ class Context:
         targets: the student's assignment of the labelled images, ``None`` when no image of the batch is labelled.
         epoch: how far training is; 1.5 is the middle of the second epoch.
         teacher: whose head goes on from a loss's features, in a distillation model always there.
-        student: for what it alone can tell of its record, boxes or targets for other boxes; there whenever a teacher is.
+        student: for what it alone can tell of its record, boxes or targets for other boxes; there as the teacher is.
     """
 
     batch: Batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import paddle
@@ -47,8 +47,9 @@ class DistillModel(nn.Layer):
         with full_precision():
             targets, terms = self._task(student, known)
         teacher = self.teacher(batch, like=student).map(float32)
+        context = Context(batch, targets, self._epoch, self.teacher, self.student)
         with full_precision():
-            distilled = self._distill(student, teacher, Context(batch, targets, self._epoch), known)
+            distilled = self._distill(student, teacher, context, known)
         for name in distilled.keys() & {*terms, "loss"}:
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
         terms.update(distilled)
@@ -91,7 +92,7 @@ class DistillModel(nn.Layer):
         everything = (student, teacher, context)
         labelled = None
         if known is not None:
-            labelled = (known.of(student), known.of(teacher), Context(known.batch, context.targets, context.epoch))
+            labelled = (known.of(student), known.of(teacher), replace(context, batch=known.batch))
         terms = {}
         for name, loss in self.losses.items():
             seen = labelled if loss.needs_ground_truth else everything

@@ -8,6 +8,7 @@ from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
+from ppkd.distill.losses.gid import GID
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
@@ -24,6 +25,7 @@ __all__ = [
     "FBKD",
     "FGD",
     "FGFI",
+    "GID",
     "LD",
     "MGD",
     "PFI",

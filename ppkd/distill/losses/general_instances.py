@@ -7,6 +7,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.models.heads.anchor_generator import cell_corners
+from ppkd.models.layers.select import take_rows
 from ppkd.structures.boxes import decode_distances, pairwise_iou
 
 COUNT = 10
@@ -31,7 +32,10 @@ def general_instances(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]
         score, label = gap.abs().max(axis=1), gap.abs().argmax(axis=1, keepdim=True)
         surer = paddle.take_along_axis(gap, label, axis=1).transpose([0, 2, 1]) >= 0
         chosen = paddle.where(surer.expand_as(boxes), soft_boxes, boxes)
-        return _suppress(score.flatten(), chosen.reshape([-1, 4])).reshape(score.shape)
+        rows = score.reshape([1, -1])
+        kept, real = first_kept(rows, chosen.reshape([1, -1, 4]), COUNT, MAX_IOU)
+        found = paddle.zeros_like(rows).put_along_axis(kept, real.astype(rows.dtype), 1, reduce="add") > 0
+        return found.reshape(score.shape)
 
 
 def _boxes(level: Tensor) -> Tensor:
@@ -42,18 +46,23 @@ def _boxes(level: Tensor) -> Tensor:
     return decode_distances(cell_corners(height, width, stride=1), sides.transpose([0, 2, 1]))
 
 
-def _suppress(scores: Tensor, boxes: Tensor) -> Tensor:
-    """The first boxes that greedy suppression keeps, bool (K,), of scores (K,) >= 0 and boxes (K, 4).
+def first_kept(scores: Tensor, boxes: Tensor, count: int, max_iou: float) -> tuple[Tensor, Tensor]:
+    """The first ``count`` boxes of each image that greedy suppression keeps: int64 [N, count], bool [N, count].
 
-    So few are wanted that taking the best and dropping its neighbours, 10 times, needs neither sorting nor a look at
-    the results.
+    The second says whether there was one left; places with a score below 0 do not take part. So few are wanted that
+    taking the best and dropping its neighbours, over and over, needs neither sorting nor a look at the results.
+
+    Args:
+        scores: [N, P].
+        boxes: corners [N, P, 4].
+        count: how many are wanted.
+        max_iou: boxes that overlap a better one by more are dropped.
     """
-    position = paddle.arange(scores.shape[0])
-    kept = paddle.zeros_like(scores).astype("bool")
-    for _ in range(COUNT):
-        best = scores.argmax().reshape([1])
-        itself = position == best
-        kept = kept | (itself & (scores >= 0))
-        near = pairwise_iou(boxes.index_select(best), boxes).squeeze(0) > MAX_IOU
-        scores = paddle.where(near | itself, paddle.full_like(scores, -1.0), scores)
-    return kept
+    position, kept, real = paddle.arange(scores.shape[1]), [], []
+    for _ in range(count):
+        best = scores.argmax(axis=1, keepdim=True)
+        kept.append(best)
+        real.append(paddle.take_along_axis(scores, best, axis=1) >= 0)
+        near = pairwise_iou(take_rows(boxes, best), boxes).squeeze(1) > max_iou
+        scores = paddle.where(near | (position == best), paddle.full_like(scores, -1.0), scores)
+    return paddle.concat(kept, axis=1), paddle.concat(real, axis=1)

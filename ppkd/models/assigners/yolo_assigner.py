@@ -103,11 +103,14 @@ class YOLOAssigner(nn.Layer):
 
     def _empty(self, level: int, raw: Tensor, truth: PaddedTruth) -> Tensor:
         """Float32 [N, A * H * W]: 1 where the predicted box overlaps no box by more than the threshold."""
-        anchors = self.anchors.index_select(self.masks[level], axis=0)
-        predicted = decode(raw.astype("float32"), anchors, self.strides[level], self.scale_x_y)
         boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
-        iou = pairwise_iou(cxcywh_to_xyxy(predicted), boxes)
+        iou = pairwise_iou(self.boxes(level, raw), boxes)
         return (iou.max(axis=-1) <= self.ignore_thresh).astype("float32")
+
+    def boxes(self, level: int, raw: Tensor) -> Tensor:
+        """Corner boxes float32 [N, A * H * W, 4] in pixels of the input of a level's raw numbers [N, A, 4, H, W]."""
+        anchors = self.anchors.index_select(self.masks[level], axis=0)
+        return cxcywh_to_xyxy(decode(raw.astype("float32"), anchors, self.strides[level], self.scale_x_y))
 
 
 def resolve(cell: Tensor, weight: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

@@ -50,6 +50,10 @@ class YOLOv3(Detector):
         """The head's raw numbers, split by meaning, above the neck's maps."""
         return self.yolo_head.record(self.features(batch))
 
+    def boxes(self, record: YOLORecord) -> list[Tensor]:
+        """Corner boxes float32 [N, P, 4] in pixels of the input, by level, in the order rows, columns, anchors."""
+        return self.yolo_head.boxes(record)
+
     def assign(self, record: YOLORecord, batch: Batch) -> YOLOTargets:
         """The cells that own a box and the cells to ignore."""
         return self.yolo_head.assigner(record, batch)

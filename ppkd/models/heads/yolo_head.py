@@ -88,6 +88,14 @@ class YOLOv3Head(nn.Layer):
         boxes, objectness, logits = entries
         return YOLORecord(neck=features, cls_logits=logits, objectness=objectness, box_xywh=boxes)
 
+    def boxes(self, record: YOLORecord) -> list[Tensor]:
+        """Corner boxes float32 [N, H * W * A, 4] of all anchors, in pixels of the input, level by level."""
+        boxes = []
+        for i, raw in enumerate(record.box_xywh):
+            by_anchor = self.assigner.boxes(i, raw).reshape([0, self.num_anchors, -1, 4])
+            boxes.append(by_anchor.transpose([0, 2, 1, 3]).flatten(1, 2))
+        return boxes
+
 
 def _check(
     in_specs: Sequence[LevelSpec],
