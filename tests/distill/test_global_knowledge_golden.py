@@ -223,3 +223,15 @@ def test_the_whole_loss_is_the_sum_of_its_terms(name):
     value = case.loss(case.roi_record("s"), case.roi_record("t"), context)
     keys = [key for key in case.arrays if key.startswith("out.loss_") and not key.endswith("_levels")]
     assert_close(value, sum(case.arrays[key] for key in keys), rtol=1e-5)
+
+
+def test_the_first_assigned_proposals_of_an_image_are_looked_at():
+    case = Case("gkrdm_two_pgm")
+    case.loss.max_boxes = 2
+    labels = paddle.to_tensor([[5, 1, -1, 2, 0], [3, 5, 5, 5, 4]])
+    found = case.loss.find_boxes(case.roi_record("s"), Context({}, SimpleNamespace(roi_labels=labels)))
+    assert found.labels.tolist() == [[1, 2], [3, 4]] and found.real.all().item()
+    np.testing.assert_array_equal(found.corners[0].numpy(), case.boxes.corners[0].numpy()[[1, 3]])
+    labels = paddle.to_tensor([[5, 5, -1, 2, 5], [5, 5, 5, 5, -1]])
+    found = case.loss.find_boxes(case.roi_record("s"), Context({}, SimpleNamespace(roi_labels=labels)))
+    assert found.real.tolist() == [[True, False], [False, False]]

@@ -21,6 +21,7 @@ from ppkd.distill.prototypes.generation import PrototypeMaker, PrototypeSettings
 from ppkd.distill.prototypes.pooling import pool_boxes
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.models.assigners.ground_truth import pad_truth
+from ppkd.models.layers.select import take_rows
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DenseRecord, DetectorSpec, Record, RoIRecord
 from ppkd.utils.errors import SpecError
@@ -70,6 +71,8 @@ class GlobalKnowledge(DistillLoss):
         T: temperature.
         boxes: the boxes of two-stage students: ``proposals`` that are assigned to an object, as published, or the
             ``truth``, which one-stage students always have.
+        max_boxes: of an image, no more than so many assigned proposals are looked at, the first ones; PaddleDetection's
+            sampler, which takes a quarter of 512, has no more.
         average: divide the point part by the number of levels; by default, as published, for two-stage students only.
         fade_epochs: point and relation are multiplied by 1 - epoch / fade_epochs; published is the length of the run.
         rkd_boxes: the relation among boxes looks at no more than so many of a batch, the first ones.
@@ -97,6 +100,7 @@ class GlobalKnowledge(DistillLoss):
         relation_weight: float = 5.0,
         T: float = 2.0,
         boxes: Literal["proposals", "truth"] = "proposals",
+        max_boxes: int = 128,
         average: bool | None = None,
         fade_epochs: float | None = None,
         rkd_boxes: int = 64,
@@ -112,7 +116,7 @@ class GlobalKnowledge(DistillLoss):
         self.fade_epochs = fade_epochs
         self.num_classes = student.num_classes
         self.two_stage = two_stage
-        self.proposals = two_stage and boxes == "proposals"
+        self.proposals, self.max_boxes = two_stage and boxes == "proposals", max_boxes
         self.levels = sorted(self.pairs["neck"], key=lambda pair: pair.stride)
         self.share = 1.0 / len(self.levels) if (two_stage if average is None else average) else 1.0
         channels = [
@@ -155,7 +159,9 @@ class GlobalKnowledge(DistillLoss):
         """The boxes to distil."""
         if self.proposals:
             labels, real = self._assigned(context)
-            return Boxes(cast(RoIRecord, student).proposals, labels, real)
+            first = paddle.argsort(1 - real.astype("int64"), axis=1, stable=True)[:, : self.max_boxes]
+            labels = paddle.take_along_axis(labels, first, axis=1)
+            return Boxes(take_rows(cast(RoIRecord, student).proposals, first), labels, self._real(labels))
         truth = pad_truth(context.batch)
         return Boxes(truth.boxes, truth.labels, truth.scores > 0)
 
@@ -201,13 +207,16 @@ class GlobalKnowledge(DistillLoss):
         """Mean features of the boxes [N, M, C], with gradient where the relation wants it."""
         ours = student.neck[pair.student]
         maps = (ours.detach() if self.relation == "none" else ours, teacher.neck[pair.teacher].detach())
-        scale = 1.0 / pair.stride, 1.0 / pair.stride
-        return pool_boxes(maps[0], boxes.corners, scale), pool_boxes(maps[1], boxes.corners, scale)
+        pooled, soft_pooled = pool_boxes(maps, boxes.corners, (1.0 / pair.stride, 1.0 / pair.stride))
+        return pooled, soft_pooled
 
     def _assigned(self, context: Context) -> tuple[Tensor, Tensor]:
         """The classes of the proposals, int64 [N, R], and which of them are assigned to an object, bool [N, R]."""
         targets: Any = context.targets
-        return targets.roi_labels, (targets.roi_labels >= 0) & (targets.roi_labels < self.num_classes)
+        return targets.roi_labels, self._real(targets.roi_labels)
+
+    def _real(self, labels: Tensor) -> Tensor:
+        return (labels >= 0) & (labels < self.num_classes)
 
     def _of_proposals(self, student: RoIRecord, teacher: RoIRecord, context: Context) -> Tensor:
         labels, assigned = self._assigned(context)

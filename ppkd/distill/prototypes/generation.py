@@ -121,7 +121,7 @@ class PrototypeMaker:
     def _pooled(batch: Batch, boxes: Tensor, levels: Sequence[Tensor], positions: Sequence[int]) -> list[np.ndarray]:
         height, width = batch["image"].shape[-2:]
         chosen = [levels[position].astype("float32") for position in positions]
-        return [pool_boxes(one, boxes, (one.shape[3] / width, one.shape[2] / height)).numpy() for one in chosen]
+        return [pool_boxes([one], boxes, (one.shape[3] / width, one.shape[2] / height))[0].numpy() for one in chosen]
 
     def _choose(self, instances: Instances, ours: Features, theirs: Features) -> dict[int, list[list[int]]]:
         """The chosen rows of ``instances``, by class and level."""

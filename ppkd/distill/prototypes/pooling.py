@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 from paddle import Tensor
 
 
-def pool_boxes(feature: Tensor, boxes: Tensor, scale: tuple[float, float]) -> Tensor:
-    """The mean of ``feature`` [N, C, H, W] over the cells of each corner box [N, M, 4], [N, M, C].
+def pool_boxes(features: Sequence[Tensor], boxes: Tensor, scale: tuple[float, float]) -> list[Tensor]:
+    """The means of ``features``, maps [N, C, H, W] of one size, over corner boxes [N, M, 4]: [N, M, C] each.
 
     As in the published code of Global Knowledge (arXiv 2210.09022), corners in cells are truncated, the far ones
     included; there is no RoIAlign. A box beyond the border, for which the published code gives NaN, has the nearest
-    cells. The masks of the boxes are one matrix, so that this is one product, forward and backward.
+    cells. The boxes are one matrix, so that each map is one product, forward and backward.
 
     Args:
-        feature: a level of the neck.
+        features: the same level of some necks.
         boxes: in pixels of the network's input.
         scale: cells per pixel, in x and in y.
     """
-    images, _, height, width = feature.shape
+    height, width = features[0].shape[-2:]
     across, down = (_inside(boxes[..., i::2] * scale[i], cells) for i, cells in ((0, width), (1, height)))
-    mask = (down.unsqueeze(3) * across.unsqueeze(2)).reshape([images, boxes.shape[1], height * width])
-    return paddle.matmul(mask, feature.flatten(2), transpose_y=True)
+    shares = (down.unsqueeze(3) * across.unsqueeze(2)).flatten(2)
+    return [paddle.matmul(shares, feature.flatten(2), transpose_y=True) for feature in features]
 
 
 def _inside(ends: Tensor, cells: int) -> Tensor:
