@@ -133,9 +133,9 @@ def test_the_slim_file_is_the_published_setting(root):
     slim = load_config(str(SLIM / "fbkd.yml"))
     check_slim(slim)
     assert (root / slim["teacher"]["config"]).is_file()
-    pyramid = spec((8, 16, 32, 64, 128))
+    pyramid = spec((4, 8, 16, 32, 64))
     built, default = build_losses(slim, pyramid, pyramid)["fbkd"], FBKD(pyramid, pyramid)
-    assert [pair.stride for pair in built.pairs["neck"]] == [8, 16, 32, 64]
+    assert [pair.stride for pair in built.pairs["neck"]] == [4, 8, 16, 32]
     for key in ("temp", "feature_weight", "channel_weight", "spatial_weight", "nonlocal_weight"):
         assert getattr(built.formulas[0], key) == getattr(default.formulas[0], key)
     assert [formula.student_non_local.maxpool_stride for formula in built.formulas] == [8, 4, 2, 2]

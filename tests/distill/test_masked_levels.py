@@ -194,7 +194,7 @@ def test_slim_files_state_the_published_setting(root, name):
     slim = load_config(str(SLIM / f"{name}.yml"))
     check_slim(slim)
     assert (root / slim["teacher"]["config"]).is_file()
-    of = spec((8, 16, 32, 64, 128))
+    of = spec((4, 8, 16, 32, 64))
     found, default = build_losses(slim, of, of)[name], {"fgfi": FGFI, "defeat": DeFeat}[name](of, of)
     assert found.weight == default.weight
     keys = ("anchor_scales", "aspect_ratios", "threshold") if name == "fgfi" else ()

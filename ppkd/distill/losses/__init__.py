@@ -3,12 +3,13 @@
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
 from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss
+from ppkd.distill.losses.defeat_head import DeFeatHead, DeFeatHeadLoss
 from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
-from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.gid import GID
+from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
@@ -34,6 +35,8 @@ __all__ = [
     "ClassKD",
     "DeFeat",
     "DeFeatFeatureLoss",
+    "DeFeatHead",
+    "DeFeatHeadLoss",
     "DistillYOLOv3Loss",
     "FBKDFeatureLoss",
     "FGDFeatureLoss",
