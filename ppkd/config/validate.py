@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from ppkd.config.convert import convert
@@ -98,7 +99,13 @@ def check(cfg: Config) -> None:
     used = {each.component.name for each in plans} | {*TRAINING}
     idle |= {key for key in blocks if lookup(key, "").name not in used} | set(_idle_settings(plans))
     if idle:
-        _log.info("%s: without effect here: %s", cfg.path or cfg.origin, ", ".join(sorted(idle)))
+        _note(f"{cfg.path or cfg.origin}: without effect here: {', '.join(sorted(idle))}")
+
+
+@cache
+def _note(line: str) -> None:
+    """Log ``line``, which is remembered: a file may be checked several times."""
+    _log.info("%s", line)
 
 
 def _idle_settings(plans: Iterable[Plan]) -> Iterator[str]:

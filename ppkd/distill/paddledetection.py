@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ppkd.config.validate import DATASETS, READERS, TRAINING
-from ppkd.config.value import Config, LocatedError, Mark, freeze
+from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark, freeze
 from ppkd.structures import DetectorSpec
 from ppkd.utils.errors import nearest
 
@@ -106,10 +106,23 @@ def at_levels(own: Config, slim: Config, student: DetectorSpec) -> Config:
 
 
 def left_alone(slim: Config, student: Config) -> list[str]:
-    """The keys of a slim file of PaddleDetection that would change the student's training there, and do not here."""
+    """The keys of a slim file of PaddleDetection that would change the student's training there, and do not here.
+
+    What ``-o`` sets for the student wins there too.
+    """
     if not is_theirs(slim):
         return []
-    return [key for key in STUDENTS if key in slim and slim[key] != student.get(key)]
+    return [key for key in STUDENTS if key in slim and _differs(slim[key], student, key)]
+
+
+def _differs(theirs: Any, student: Config, key: str) -> bool:
+    """Whether ``theirs`` is not what the student's files have under ``key``, overrides left out."""
+    ours = student.get(key)
+    if key in student and student.mark(key) == OVERRIDE:
+        return False
+    if isinstance(theirs, Config) and isinstance(ours, Config):
+        return any(_differs(theirs[each], ours, each) for each in theirs)
+    return bool(theirs != ours)
 
 
 def _losses(slim: Config) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from ppkd.config import load_config
 from ppkd.distill import build_distiller
 from ppkd.distill.build import check_slim
-from ppkd.distill.paddledetection import own_form
+from ppkd.distill.paddledetection import left_alone, own_form
 from ppkd.models import build_detector
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.serialization import write_weights
@@ -189,3 +189,9 @@ def test_fgds_student_inherits_what_fits_and_its_own_weights_win(root, slim_file
 
 def _equal(ours, theirs, name):
     return (ours[name].numpy() == theirs[name].numpy()).all()
+
+
+def test_overrides_of_the_student_are_nothing_the_slim_file_would_change(root, slim_file):
+    slim = load_config(slim_file(CWD))
+    for overrides, named in (([], ["TrainReader", "epoch"]), (["epoch=5", "TrainReader.batch_size=2"], [])):
+        assert left_alone(slim, load_config(root / STUDENT, overrides)) == named

@@ -104,7 +104,7 @@ class PadStride(Fixed):
         return sample
 
 
-@register
+@register(without_effect=("pad_gt", "use_padded_im_info"))
 class PadBatch(GroupTransform):
     """Zeros to the right and bottom of images (3, H, W), up to the batch's largest, rounded up to ``pad_to_stride``."""
 

@@ -1,0 +1,240 @@
+"""Configurations as a PaddleDetection user holds them: every construct of that dialect, by path below ``configs/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FILES = {
+    "runtime.yml": """
+use_gpu: true
+use_xpu: false
+use_mlu: false
+use_npu: false
+log_iter: 5
+save_dir: output
+print_flops: false
+print_params: false
+export:
+  post_process: True  # a remark
+  nms: True
+  benchmark: False
+  fuse_conv_bn: False
+""",
+    "datasets/tagged.yml": """
+metric: VOC
+map_type: integral
+num_classes: 3
+TrainDataset:
+  !VOCDataSet
+    dataset_dir: dataset/bccd
+    anno_path: ImageSets/Main/trainval.txt
+    label_list: label_list.txt
+    data_fields: ['image', 'gt_bbox', 'gt_class', 'difficult']
+EvalDataset: !VOCDataSet {dataset_dir: dataset/bccd, anno_path: ImageSets/Main/test.txt, label_list: label_list.txt}
+TestDataset:
+  !ImageFolder
+    anno_path: dataset/bccd/label_list.txt
+""",
+    "datasets/named.yml": """
+metric: COCO
+num_classes: 2
+TrainDataset:
+  name: COCODataSet
+  image_dir: train
+  anno_path: annotations/train.json
+  dataset_dir: dataset/mine
+  data_fields: ['image', 'gt_bbox', 'gt_class', 'gt_poly', 'is_crowd']
+EvalDataset:
+  name: COCODataSet
+  image_dir: val
+  anno_path: annotations/val.json
+  dataset_dir: dataset/mine
+  allow_empty: true
+TestDataset:
+  name: ImageFolder
+  anno_path: annotations/val.json
+  dataset_dir: dataset/mine
+""",
+    "yolo/_base_/optimizer.yml": """
+epoch: 9
+LearningRate:
+  base_lr: 0.002
+  schedulers:
+  - !PiecewiseDecay
+    gamma: 0.1
+    milestones:
+    - 6
+    - 8
+  - !LinearWarmup
+    start_factor: 0.
+    steps: 40
+OptimizerBuilder:
+  clip_grad_by_norm: 35.
+  optimizer:
+    momentum: 0.9
+    type: Momentum
+  regularizer:
+    factor: 0.0005
+    type: L2
+""",
+    "yolo/_base_/model.yml": """
+architecture: YOLOv3
+pretrain_weights: https://paddledet.bj.bcebos.com/models/pretrained/MobileNetV1_pretrained.pdparams
+norm_type: sync_bn
+use_ema: true
+ema_decay: 0.9998
+YOLOv3:
+  backbone: MobileNet
+  neck: YOLOv3FPN
+  yolo_head: YOLOv3Head
+  post_process: BBoxPostProcess
+MobileNet:
+  scale: 0.25
+  feature_maps: [4, 6, 13]
+  with_extra_blocks: false
+  extra_block_filters: []
+# YOLOv3FPN:
+YOLOv3Head:
+  anchors: [[10, 13], [16, 30], [33, 23],
+            [30, 61], [62, 45], [59, 119],
+            [116, 90], [156, 198], [373, 326]]
+  anchor_masks: [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
+  loss: YOLOv3Loss
+YOLOv3Loss:
+  ignore_thresh: 0.7
+  downsample: [32, 16, 8]
+  label_smooth: false
+BBoxPostProcess:
+  decode: {name: YOLOBox, conf_thresh: 0.005, downsample_ratio: 32, clip_bbox: true}
+  nms: {name: MultiClassNMS, keep_top_k: 100, score_threshold: 0.01, nms_threshold: 0.45, nms_top_k: 1000, cpu: True}
+""",
+    "yolo/_base_/reader.yml": """
+worker_num: 2
+TrainReader:
+  inputs_def: {num_max_boxes: 50}
+  sample_transforms:
+    - Decode: {}
+    - Mixup: {alpha: 1.5, beta: 1.5}
+    - RandomDistort: {}
+    - RandomExpand: {fill_value: [123.675, 116.28, 103.53]}
+    - RandomCrop: {}
+    - RandomFlip: {}
+  batch_transforms:
+    - BatchRandomResize: {target_size: [96, 128], random_size: True, random_interp: True, keep_ratio: False}
+    - NormalizeBox: {}
+    - PadBox: {num_max_boxes: 50}
+    - BboxXYXY2XYWH: {}
+    - NormalizeImage: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], is_scale: True}
+    - Permute: {}
+    - Gt2YoloTarget: {anchor_masks: [[0]], anchors: [[10, 13]], downsample_ratios: [32], num_classes: 3}
+  batch_size: 8
+  shuffle: true
+  drop_last: true
+  mixup_epoch: 7
+  use_shared_memory: true
+EvalReader:
+  inputs_def: {num_max_boxes: 50}
+  sample_transforms: &plain
+    - Decode: {}
+    - Resize: {target_size: [128, 128], keep_ratio: False, interp: 2}
+    - NormalizeImage: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], is_scale: True}
+    - Permute: {}
+  batch_size: 1
+  collate_batch: false
+  drop_empty: false
+TestReader:
+  inputs_def: {image_shape: [3, 128, 128]}
+  sample_transforms: *plain
+  batch_size: 1
+  fuse_normalize: true
+""",
+    "yolo/yolo_mine.yml": """
+_BASE_: [
+  '../datasets/tagged.yml',
+  '../runtime.yml',
+  '_base_/optimizer.yml',
+  '_base_/model.yml',
+  '_base_/reader.yml',
+]
+snapshot_epoch: 5
+weights: output/yolo_mine/model_final
+find_unused_parameters: true
+YOLOv3Loss:
+  label_smooth: true
+""",
+    "gfl/gfl_mine.yml": """
+_BASE_: ['../datasets/named.yml', '../runtime.yml']
+architecture: GFL
+weights: output/gfl_mine/model_final
+epoch: 4
+LearningRate:
+  base_lr: 0.01
+  schedulers:
+  - name: CosineDecay
+    max_epochs: 4
+  - !ExpWarmup {epochs: 1, power: 2}
+OptimizerBuilder:
+  optimizer:
+    type: Momentum
+    weight_decay: 0.0001
+    momentum: 0.9
+GFL:
+  backbone: ResNet
+  neck: FPN
+  head: LDGFLHead
+ResNet: {depth: 18, variant: d, norm_type: bn, freeze_at: 0, return_idx: [1,2,3], num_stages: 4}
+FPN: {out_channel: 64, spatial_scales: [0.125, 0.0625, 0.03125], extra_stage: 2, has_extra_convs: true, use_c5: false}
+LDGFLHead:
+  conv_feat: {name: FCOSFeat, feat_in: 64, feat_out: 64, num_convs: 1, norm_type: "gn", use_dcn: false}
+  fpn_stride: [8, 16, 32, 64, 128]
+  prior_prob: 0.01
+  reg_max: 16
+  loss_class: {name: QualityFocalLoss, use_sigmoid: True, beta: 2.0, loss_weight: 1.0}
+  loss_dfl: {name: DistributionFocalLoss, loss_weight: 0.25}
+  loss_bbox: {name: GIoULoss, loss_weight: 2.0}
+  loss_ld: {name: KnowledgeDistillationKLDivLoss, loss_weight: 0.25, T: 10}
+  loss_kd: {name: KnowledgeDistillationKLDivLoss, loss_weight: 10, T: 2}
+  nms: {name: MultiClassNMS, nms_top_k: 1000, keep_top_k: 100, score_threshold: 0.025, nms_threshold: 0.6}
+TrainReader:
+  sample_transforms:
+  - Decode: {}
+  - RandomResize: {target_size: [[96, 160], [128, 160]], interp: 2, keep_ratio: True}
+  - RandomFlip: {prob: 0.5}
+  - NormalizeImage: {is_scale: true, mean: [0.485,0.456,0.406], std: [0.229, 0.224,0.225]}
+  - Permute: {}
+  batch_transforms:
+  - PadBatch: {pad_to_stride: 32}
+  - Gt2GFLTarget:
+      downsample_ratios: [8, 16, 32, 64, 128]
+      grid_cell_scale: 8
+  batch_size: 2
+""",
+    "slim/distill/yolo_mine_distill.yml": """
+_BASE_: [
+  '../../yolo/yolo_mine.yml',
+]
+# the teacher's weights
+pretrain_weights: output/teacher/model_final.pdparams
+
+slim: Distill
+distill_loss: DistillYOLOv3Loss
+
+DistillYOLOv3Loss:
+  weight: 10
+
+MobileNet:
+  scale: 0.5
+
+LearningRate:
+  base_lr: 1.0
+""",
+}
+
+
+def write_files(folder: Path) -> Path:
+    """Writes :data:`FILES` below ``folder``, which it returns."""
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
