@@ -14,6 +14,8 @@ from ppkd.config import register
 from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.structures.boxes import encode_distances, pairwise_iou, xyxy_to_cxcywh
 
+Deviation = Literal["population", "sample"]
+
 INSIDE = 0.01
 """An anchor's centre is inside a box if every side is farther away than this, in pixels."""
 
@@ -37,19 +39,25 @@ class ATSSAssigner:
 
     Positive are those that overlap it by the mean of the candidates' overlaps plus their standard deviation or more,
     and whose centre is inside it; of several boxes an anchor takes the one it overlaps most. ``deviation`` is that of
-    the candidates as a population, as in PaddleDetection, or as a sample (by n - 1), as in the authors' own code.
+    the candidates as a population, as in PaddleDetection's GFL, or as a sample (by n - 1), as in the authors' own code
+    and in PaddleDetection's PP-YOLOE; if it is not given, the head that asks decides.
     """
 
-    def __init__(self, *, topk: int = 9, deviation: Literal["population", "sample"] = "population"):
+    def __init__(self, *, topk: int = 9, deviation: Deviation | None = None):
         self.topk = topk
         self.deviation = deviation
 
-    def __call__(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> ATSSMatches:
-        """Matches of corner ``anchors`` float32 [P, 4], ``sizes`` of them on each level; padding matches nothing."""
+    def __call__(
+        self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth, *, deviation: Deviation = "population"
+    ) -> ATSSMatches:
+        """Matches of corner ``anchors`` float32 [P, 4], ``sizes`` of them on each level; padding matches nothing.
+
+        ``deviation`` is for an assigner without its own.
+        """
         overlap = pairwise_iou(truth.boxes, anchors.unsqueeze(0))
         candidates = self._candidates(anchors, sizes, truth)
         values = paddle.take_along_axis(overlap, candidates, axis=2)
-        threshold = self._threshold(values)
+        threshold = self._threshold(values, self.deviation or deviation)
         centres = F.embedding(candidates, xyxy_to_cxcywh(anchors)[:, :2])
         inside = encode_distances(centres, truth.boxes.unsqueeze(2)).min(axis=-1) > INSIDE
         positive = (values >= threshold.unsqueeze(-1)) & inside & (truth.scores > 0).unsqueeze(-1)
@@ -60,7 +68,8 @@ class ATSSAssigner:
     def thresholds(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> Tensor:
         """The overlap float32 [N, M] from which on candidates are positive; arguments as for a call."""
         overlap = pairwise_iou(truth.boxes, anchors.unsqueeze(0))
-        return self._threshold(paddle.take_along_axis(overlap, self._candidates(anchors, sizes, truth), axis=2))
+        values = paddle.take_along_axis(overlap, self._candidates(anchors, sizes, truth), axis=2)
+        return self._threshold(values, self.deviation or "population")
 
     def _candidates(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> Tensor:
         """Indices int64 [N, M, K] of the anchors nearest to each box."""
@@ -73,7 +82,7 @@ class ATSSAssigner:
             start += size
         return paddle.concat(nearest, axis=2)
 
-    def _threshold(self, values: Tensor) -> Tensor:
+    def _threshold(self, values: Tensor, deviation: Deviation) -> Tensor:
         mean = values.mean(axis=2, keepdim=True)
-        count = max(values.shape[2] - (self.deviation == "sample"), 1)
+        count = max(values.shape[2] - (deviation == "sample"), 1)
         return mean.squeeze(2) + (((values - mean) ** 2).sum(axis=2) / count).sqrt()

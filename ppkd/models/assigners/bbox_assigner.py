@@ -9,7 +9,7 @@ from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import IGNORED
 from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.max_iou_assigner import Matches, MaxIoUAssigner
-from ppkd.models.assigners.sampling import priorities, sample
+from ppkd.models.assigners.sampling import check_sample, priorities, sample
 from ppkd.models.layers.select import take_rows
 
 
@@ -32,6 +32,7 @@ class BBoxAssigner:
         use_random: bool = True,
     ):
         self.num_classes = num_classes
+        check_sample("BBoxAssigner", batch_size_per_im, fg_fraction)
         self.batch_size_per_im = batch_size_per_im
         self.fg_fraction = fg_fraction
         self.use_random = use_random

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
 
 import paddle
 from paddle import Tensor
 
-from ppkd.models.assigners.atss_assigner import ATSSMatches
 from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.layers.select import take_rows
+
+
+class Matches(Protocol):
+    """What an assigner says of P cells in each of N images: ``box`` int64 and ``positive`` bool, both [N, P]."""
+
+    @property
+    def box(self) -> Tensor: ...
+
+    @property
+    def positive(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -20,8 +30,7 @@ class CellTargets:
     float32 [P, 4] their corner boxes, all in pixels of the input.
 
     ``labels`` int64 [N, P]: class, C for background; ``positive`` float32 [N, P], 1 where a cell answers for a box;
-    ``box`` int64 [N, P], which one of ``truth``; ``boxes`` float32 [N, P, 4], that box, the anchor itself elsewhere;
-    ``threshold`` float32 [N, M], the overlap that made anchors positive for a box.
+    ``box`` int64 [N, P], which one of ``truth``; ``boxes`` float32 [N, P, 4], that box, the anchor itself elsewhere.
     """
 
     sizes: tuple[int, ...]
@@ -31,7 +40,6 @@ class CellTargets:
     positive: Tensor
     box: Tensor
     boxes: Tensor
-    threshold: Tensor
     truth: PaddedTruth
 
     def levels(self, values: Tensor) -> list[Tensor]:
@@ -39,8 +47,20 @@ class CellTargets:
         return paddle.split(values, list(self.sizes), axis=1)
 
 
+@dataclass(frozen=True)
+class RatedTargets(CellTargets):
+    """Adds ``rating`` float32 [N, P], what a positive cell's class is to score, 0 elsewhere."""
+
+    rating: Tensor
+
+    @classmethod
+    def of(cls, targets: CellTargets, rating: Tensor) -> Self:
+        """``targets`` with their ``rating``."""
+        return cls(**{field.name: getattr(targets, field.name) for field in fields(targets)}, rating=rating)
+
+
 def cell_targets(
-    points: list[Tensor], anchors: Tensor, truth: PaddedTruth, matches: ATSSMatches, num_classes: int
+    points: list[Tensor], anchors: Tensor, truth: PaddedTruth, matches: Matches, num_classes: int
 ) -> CellTargets:
     """Targets of cells at ``points`` float32 [H * W, 3] level by level with corner ``anchors`` float32 [P, 4]."""
     classes = paddle.take_along_axis(truth.labels, matches.box, axis=1)
@@ -52,6 +72,5 @@ def cell_targets(
         positive=matches.positive.astype("float32"),
         box=matches.box,
         boxes=paddle.where(matches.positive.unsqueeze(-1), take_rows(truth.boxes, matches.box), anchors.unsqueeze(0)),
-        threshold=matches.threshold,
         truth=truth,
     )

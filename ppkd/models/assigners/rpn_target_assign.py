@@ -11,7 +11,7 @@ from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
 from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.max_iou_assigner import Matches, MaxIoUAssigner
-from ppkd.models.assigners.sampling import priorities, sample
+from ppkd.models.assigners.sampling import check_sample, priorities, sample
 
 
 @register
@@ -32,6 +32,7 @@ class RPNTargetAssign:
         negative_overlap: float = 0.3,
         use_random: bool = True,
     ):
+        check_sample("RPNTargetAssign", batch_size_per_im, fg_fraction)
         self.batch_size_per_im = batch_size_per_im
         self.fg_fraction = fg_fraction
         self.use_random = use_random

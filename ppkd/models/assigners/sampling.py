@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import paddle
 from paddle import Tensor
 
+from ppkd.utils.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -19,6 +21,15 @@ class Sample:
         """Which of so many ``candidates`` are chosen, bool [N, candidates]."""
         votes = paddle.zeros([self.index.shape[0], candidates])
         return paddle.put_along_axis(votes, self.index, self.kept.astype("float32"), axis=1, reduce="add") > 0
+
+
+def check_sample(asker: str, count: int, fraction: float) -> None:
+    """Raise :class:`ConfigError` unless a sample of so many rows has room for a positive one."""
+    if not 1 <= int(count * fraction) <= count:
+        raise ConfigError(
+            f"{asker}.batch_size_per_im is {count} and fg_fraction {fraction}: expected a fraction of 0..1 that leaves "
+            "room for one positive at least."
+        )
 
 
 def sample(positive: Tensor, negative: Tensor, priority: Tensor, *, count: int, fraction: float) -> Sample:

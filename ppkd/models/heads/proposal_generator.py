@@ -62,7 +62,7 @@ class ProposalGenerator:
                 deltas[i].flatten(1, 2),
                 im_shape,
                 level_anchors,
-                paddle.ones_like(level_anchors),
+                paddle.ones([paddle.shape(level_anchors)[0], 4]),
                 pre_nms_top_n=self.pre_nms_top_n,
                 post_nms_top_n=self.pre_nms_top_n if self.topk_after_collect else self.post_nms_top_n,
                 nms_thresh=self.nms_thresh,

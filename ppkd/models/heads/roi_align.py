@@ -74,10 +74,10 @@ class RoIAlign:
         elsewhere = paddle.to_tensor(ELSEWHERE, dtype="float32")
         pooled = []
         for level in self.levels:
-            here = (level_of == level).unsqueeze(-1)
+            here = (level_of == level).unsqueeze(-1).astype("float32")
             at_level = roi_align(
                 features[level],
-                paddle.where(here, proposals, elsewhere).flatten(0, 1),
+                (proposals * here + elsewhere * (1 - here)).flatten(0, 1),
                 number,
                 self.resolution,
                 spatial_scale=1.0 / self.in_specs[level].stride,
@@ -93,4 +93,4 @@ class RoIAlign:
         size = area(proposals).sqrt()
         level = paddle.floor(paddle.log2(size / self.canonical_size + 1e-6) + self.canonical_level) - FINEST
         level = level.clip(min=self.levels.start, max=self.levels.stop - 1)
-        return paddle.where(size > 0, level, paddle.full_like(level, -1.0)).astype("int64")
+        return ((level + 1) * (size > 0).astype("float32")).astype("int64") - 1
