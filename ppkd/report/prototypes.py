@@ -33,21 +33,21 @@ class Prototypes:
 
 
 def find_prototypes(run: Path, epoch: int | None = None) -> list[Prototypes]:
-    """The newest sets of prototypes in a run's folder, or those of ``epoch``: one for each loss that has any.
+    """The sets of prototypes that a run wrote last, or those of ``epoch``: one for each loss that has any.
 
     Raises :class:`DataError` when there are none or a file is not what a run writes.
     """
-    found: dict[str, list[tuple[int, Path]]] = {}
+    found: dict[str, list[Path]] = {}
     for path in sorted((run / FOLDER).glob("*.json")):
         named = re.fullmatch(r"(.+)_epoch_(\d+)", path.stem)
         if named is not None and epoch in (None, int(named[2])):
-            found.setdefault(named[1], []).append((int(named[2]), path))
+            found.setdefault(named[1], []).append(path)
     if not found:
         which = "" if epoch is None else f" of epoch {epoch}"
         raise DataError(
             f"{run / FOLDER}: there are no prototypes{which}; runs with a GlobalKnowledge loss write them at the start"
         )
-    return [_read(max(paths)[1]) for paths in found.values()]
+    return [_read(max(paths, key=lambda path: path.stat().st_mtime_ns)) for paths in found.values()]
 
 
 def draw_prototypes(prototypes: Prototypes, classes: Sequence[str] = ()) -> list[Path]:
