@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from ppkd.config.convert import convert
 from ppkd.config.value import Config, LocatedError, MissingKeyError
@@ -18,6 +18,23 @@ class Export:
     nms: bool = True
     benchmark: bool = False
     fuse_conv_bn: bool = False
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is done before the first step.
+
+    ``evaluate`` scores the teacher on up to ``images`` images of ``EvalDataset``, for up to ``seconds``; ``batch`` is a
+    file of a run's folder ``non_finite`` to look at instead of the first batch.
+    """
+
+    evaluate: bool = True
+    images: int = 64
+    seconds: float = 20.0
+    batch: str | None = None
+
+
+_Settings = TypeVar("_Settings", Export, Preflight)
 
 
 @dataclass(frozen=True)
@@ -46,11 +63,14 @@ class Runtime:
     find_unused_parameters: bool = False
     amp: bool = False
     amp_level: Literal["O1", "O2"] = "O1"
+    amp_dtype: Literal["float16", "bfloat16"] | None = None
+    stop_after_non_finite: int = 5
     print_flops: bool = False
     print_params: bool = False
     use_vdl: bool = False
     vdl_log_dir: str = "vdl_log_dir/scalar"
     export: Export = field(default_factory=Export)
+    preflight: Preflight = field(default_factory=Preflight)
 
 
 _LEAST = {
@@ -76,7 +96,8 @@ def runtime(cfg: Config) -> Runtime:
     if "architecture" not in values:
         raise MissingKeyError(cfg.origin, "needs the key 'architecture' (the detector's name)")
     values["filename"] = cfg.name
-    values["export"] = _export(cfg)
+    values["export"] = _block(Export, cfg, "export")
+    values["preflight"] = _block(Preflight, cfg, "preflight")
     return Runtime(**values)
 
 
@@ -85,17 +106,18 @@ def runtime_keys() -> list[str]:
     return [f.name for f in fields(Runtime)]
 
 
-def _export(cfg: Config) -> Export:
-    block = cfg.get("export")
+def _block(cls: type[_Settings], cfg: Config, name: str) -> _Settings:
+    """The settings of dataclass ``cls`` under the key ``name``; raises :class:`ConfigError` for any other key."""
+    block = cfg.get(name)
     if block is None:
-        return Export()
+        return cls()
     if not isinstance(block, Config):
-        raise LocatedError(cfg.mark("export"), f"export must be a mapping, not {block!r}")
-    valid = [f.name for f in fields(Export)]
+        raise LocatedError(cfg.mark(name), f"{name} must be a mapping, not {block!r}")
+    valid = [f.name for f in fields(cls)]
     for key in block:
         if key not in valid:
-            raise LocatedError(block.mark(key), f"export.{key} is not a setting of export{nearest(key, valid)}")
-    return Export(**_typed(Export, block, "export."))
+            raise LocatedError(block.mark(key), f"{name}.{key} is not a setting of {name}{nearest(key, valid)}")
+    return cls(**_typed(cls, block, f"{name}."))
 
 
 def _typed(cls: type, cfg: Config, prefix: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor
-
-from ppkd.utils.errors import TrainingError
 
 WINDOW = 20
 TOTAL = "loss"
@@ -21,28 +18,24 @@ class LossWindow:
     """Collects the terms of every step; reading them costs one transfer for all steps since the last reading."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, dict[str, Tensor]]] = []
+        self._waiting: list[dict[str, Tensor]] = []
         self._recent: deque[dict[str, float]] = deque(maxlen=WINDOW)
         self._sums: dict[str, float] = {}
         self._steps = 0
 
-    def add(self, place: str, terms: Mapping[str, Tensor]) -> None:
-        """Keep the scalar ``terms`` of one step; ``place`` tells the reader of an error which step it was."""
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Keep the scalar ``terms`` of one step, which are finite."""
         ordered = [name for name in terms if name != TOTAL] + [TOTAL]
-        self._waiting.append((place, {name: terms[name].detach() for name in ordered}))
+        self._waiting.append({name: terms[name].detach() for name in ordered})
 
     def read(self) -> None:
-        """Fetch what waits on the device.
-
-        Raises :class:`TrainingError` naming the first step and term that is not finite.
-        """
+        """Fetch what waits on the device."""
         if not self._waiting:
             return
-        tensors = [term.astype("float32").reshape([]) for _, terms in self._waiting for term in terms.values()]
+        tensors = [term.astype("float32").reshape([]) for terms in self._waiting for term in terms.values()]
         values = iter(paddle.stack(tensors).numpy().tolist())
-        for place, terms in self._waiting:
+        for terms in self._waiting:
             row = {name: next(values) for name in terms}
-            _check_finite(place, row)
             self._recent.append(row)
             self._steps += 1
             for name, value in row.items():
@@ -69,13 +62,3 @@ class LossWindow:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue the means of :meth:`state`."""
         self._sums, self._steps = dict(state["sums"]), int(state["steps"])
-
-
-def _check_finite(place: str, row: Mapping[str, float]) -> None:
-    broken = [name for name, value in row.items() if not math.isfinite(value)]
-    if broken:
-        raise TrainingError(
-            f"{place}: {broken[0]} is {row[broken[0]]}; nothing was saved since. Resume from the last checkpoint with "
-            "a smaller LearningRate.base_lr, a longer warm-up or OptimizerBuilder.clip_grad_by_norm, and look at the "
-            "boxes of the images of that step."
-        )

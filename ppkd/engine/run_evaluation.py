@@ -71,7 +71,7 @@ def evaluate_config(
         source=f"{settings.weights} was trained on",
     )
     loader = build_loader(cfg, "Eval", dataset)
-    numbers = precision.choose(amp=amp or settings.amp, level=settings.amp_level, gpu=gpu)
+    numbers = precision.choose(amp=amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu)
     with numbers.casting():
         return evaluate(detector, loader, metric)
 

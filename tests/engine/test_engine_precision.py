@@ -1,0 +1,196 @@
+"""Mixed precision: what is rounded where, how far losses move, and that nothing else changes."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from engine_toy import Loader, make_trainer
+from paddle import _C_ops, nn
+
+from ppkd.config import Config, build
+from ppkd.distill import DistillModel, FrozenTeacher
+from ppkd.engine.precision import GROW_EVERY, MixedPrecision, Precision, ScaledPrecision, choose
+from ppkd.models import casting
+from ppkd.models.casting import ROUNDED, full_precision, low_precision
+from ppkd.utils.serialization import read_pickle, read_weights
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "contracts"))
+from pairs import batch, detector
+
+BOUNDS = {"bfloat16": 0.01, "float16": 0.002}
+"""How far a loss may be from its float32 value, relative to it, on fixed weights and images."""
+
+
+def fits(array, dtype):
+    """Whether every number of ``array`` is one of ``dtype``."""
+    tensor = paddle.to_tensor(array)
+    return bool((tensor.astype(dtype).astype("float32") == tensor).all().item())
+
+
+@pytest.fixture(scope="module")
+def model():
+    """RetinaNet taught by itself with other weights, by features and by outputs; statistics stay as they are."""
+    student, teacher = detector("RetinaNet", seed=0), detector("RetinaNet", seed=1)
+    specs = {"student": student.spec(), "teacher": teacher.spec()}
+    losses = {name: build(Config({}, {}), name, **specs) for name in ("OutputL2", "FGD", "CWD", "PKD")}
+    made = DistillModel(student, FrozenTeacher(teacher), losses)
+    made.eval()
+    return made
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_every_loss_agrees_with_float32_within_the_stated_bound(model, dtype, level):
+    images = batch()
+    expected = {name: term.item() for name, term in model(images).items()}
+    with low_precision(dtype, level):
+        found = model(images)
+    assert all(term.dtype == paddle.float32 for term in found.values())
+    changed = [name for name, value in expected.items() if found[name].item() != value]
+    assert len(changed) > len(expected) // 2
+    for name, value in expected.items():
+        assert found[name].item() == pytest.approx(value, rel=BOUNDS[dtype]), name
+
+
+def test_gradients_agree_too_and_arrive_in_float32(model):
+    def gradient(context):
+        model.clear_gradients()
+        with context:
+            loss = model(batch())["loss"]
+        loss.backward()
+        return {name: p.grad.numpy().copy() for name, p in model.student.named_parameters() if p.grad is not None}
+
+    expected, found = gradient(nullcontext()), gradient(low_precision("bfloat16", "O1"))
+    model.clear_gradients()
+    assert expected.keys() == found.keys()
+    assert all(array.dtype == np.float32 for array in found.values())
+    whole = [np.concatenate([array.ravel() for array in one.values()]) for one in (expected, found)]
+    cosine = np.dot(*whole) / np.prod([np.linalg.norm(one) for one in whole])
+    assert 0.99 < cosine < 1.0
+
+
+def test_the_teacher_is_float32_unless_asked(model):
+    images = batch()
+    record = model.student.extract(images)
+    expected = model.teacher(images, like=record)
+    with low_precision("bfloat16", "O1"):
+        plain = model.teacher(images, like=record)
+        cast = FrozenTeacher(model.teacher.detector, casts=True)(images, like=record)
+    for entry in expected.entries():
+        levels = [[level.numpy() for level in getattr(one, entry)] for one in (expected, plain, cast)]
+        assert all(np.array_equal(a, b) for a, b in zip(levels[0], levels[1], strict=True))
+        assert not all(np.array_equal(a, b) for a, b in zip(levels[0], levels[2], strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_convolutions_take_and_give_rounded_numbers_and_their_gradients_are_rounded(dtype):
+    paddle.seed(0)
+    conv, image = nn.Conv2D(3, 4, 3, bias_attr=False), paddle.rand([1, 3, 8, 8])
+    rounded = nn.Conv2D(3, 4, 3, bias_attr=False)
+    rounded.weight.set_value(conv.weight.astype(dtype).astype("float32"))
+    exact = rounded(image.astype(dtype).astype("float32"))
+    with low_precision(dtype, "O1"):
+        found = conv(image)
+    assert found.dtype == paddle.float32 and fits(found.numpy(), dtype)
+    np.testing.assert_array_equal(found.numpy(), exact.astype(dtype).astype("float32").numpy())
+    (found * 0.3337).sum().backward()
+    assert fits(conv.weight.grad.numpy(), dtype)
+
+
+def test_level_two_rounds_norms_and_activations_and_statistics_stay_float32():
+    paddle.seed(0)
+    norm, maps = nn.BatchNorm2D(4), paddle.rand([2, 4, 5, 5])
+    for level, is_rounded in (("O1", False), ("O2", True)):
+        with low_precision("bfloat16", level):
+            assert fits(norm(maps).numpy(), "bfloat16") == is_rounded
+    assert not fits(norm._mean.numpy(), "bfloat16")
+
+
+def test_float32_regions_inside_are_exact_and_nothing_remains_outside():
+    paddle.seed(0)
+    conv, image = nn.Conv2D(3, 4, 3), paddle.rand([1, 3, 8, 8])
+    own = {name: getattr(_C_ops, name) for names in ROUNDED.values() for name in names}
+    expected = conv(image).numpy()
+    with low_precision("bfloat16", "O2"):
+        with full_precision():
+            np.testing.assert_array_equal(conv(image).numpy(), expected)
+        assert not np.array_equal(conv(image).numpy(), expected)
+    with pytest.raises(RuntimeError, match="inside"), low_precision("bfloat16", "O1"):
+        raise RuntimeError("inside")
+    assert all(getattr(_C_ops, name) is operator for name, operator in own.items())
+    np.testing.assert_array_equal(conv(image).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("level", "promote", "norms"), [("O1", True, None), ("O2", False, {"group_norm", "layer_norm"})]
+)
+def test_on_a_gpu_paddle_casts(monkeypatch, level, promote, norms):
+    asked = []
+    monkeypatch.setattr(casting.paddle, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(casting.paddle.amp, "auto_cast", lambda **settings: asked.append(settings) or nullcontext())
+    own = _C_ops.conv2d
+    with low_precision("float16", level):
+        assert _C_ops.conv2d is own
+    assert asked == [{"level": level, "dtype": "float16", "use_promote": promote, "custom_black_list": norms}]
+
+
+def test_the_default_type_is_float16_on_a_gpu_and_bfloat16_elsewhere(caplog):
+    caplog.set_level("INFO")
+    assert type(choose(amp=False, level="O1", dtype=None, gpu=True)) is Precision
+    assert isinstance(choose(amp=True, level="O1", dtype=None, gpu=True), ScaledPrecision)
+    assert type(choose(amp=True, level="O2", dtype="bfloat16", gpu=True)) is MixedPrecision
+    assert "float32" not in caplog.text
+    assert type(choose(amp=True, level="O2", dtype=None, gpu=False)) is MixedPrecision
+    assert "Mixed precision: bfloat16, level O2; rounded as on a GPU, but computed in float32" in caplog.text
+
+
+def test_scaling_leaves_gradients_as_they_are_and_saves_the_small_ones():
+    """1e-7 times 1e-3 is below float16's smallest number; times 1024 it is not."""
+    weight = paddle.create_parameter([4, 4], "float32", default_initializer=nn.initializer.Constant(0.5))
+
+    def gradient(precision):
+        weight.clear_gradient()
+        with low_precision("float16", "O1"):
+            out = nn.functional.linear(paddle.full([1, 4], 1e-3), weight)
+        precision.backward(out.sum() * 1e-5)
+        assert precision.finite([weight.grad]).item()
+        return weight.grad.numpy().copy()
+
+    assert not np.array_equal(gradient(MixedPrecision("float16", "O1")), np.full([4, 4], 1e-8, np.float32))
+    np.testing.assert_allclose(gradient(ScaledPrecision("O1")), 1e-8, rtol=0.02)
+
+
+def test_the_scale_follows_overflows_and_survives_a_resume():
+    precision = ScaledPrecision("O1")
+    assert not precision.finite([paddle.to_tensor([1.0, float("inf")])]).item()
+    assert precision.relax() and precision.scale == 512
+    for _ in range(GROW_EVERY):
+        precision.after_step()
+    assert precision.scale == 1024
+    other = ScaledPrecision("O1")
+    other.restore(precision.state())
+    assert other.state() == precision.state()
+    other.scale = 1.0
+    assert not other.relax() and other.scale == 1.0
+
+
+@pytest.mark.parametrize("precision", [MixedPrecision("bfloat16", "O1"), ScaledPrecision("O2")])
+def test_what_is_saved_is_float32_and_training_learns(tmp_path, precision):
+    trainer = make_trainer(tmp_path, kind="ema")
+    trainer._precision = trainer._gradients._precision = trainer._guard._precision = precision
+    trainer._checkpointer._precision = precision
+    trainer.train()
+    rows = (tmp_path / "results.csv").read_text().splitlines()
+    at = rows[0].split(",").index("loss")
+    assert float(rows[-1].split(",")[at]) < float(rows[1].split(",")[at])
+    states = read_pickle(tmp_path / "model_final.pdstates")
+    saved = [read_weights(tmp_path / "model_final"), states["student"], states["ema"]["averages"]]
+    assert {array.dtype.name for arrays in saved for array in arrays.values()} == {"float32"}
+    assert not fits(saved[0]["conv.weight"], "bfloat16")
+    assert states["precision"] == precision.state()
+    assert len(list(Loader())) == 5
