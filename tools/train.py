@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_flag(made, "--auto_scale_lr", "scale base_lr from LearningRate.base_batch_size to the images of an update")
     cli.add_flag(made, "--enable_ce", "seed 0 and no shuffling, to compare runs number by number")
     cli.add_flag(made, "--amp", "mixed precision")
+    cli.add_flag(made, "--dry_run", "check everything that can be checked before the first step, and stop")
     cli.add_flag(made, "--use_vdl", "write scalars for VisualDL")
     for flags, today in FORMER.items():
         made.add_argument(*flags, action=cli.Former, today=today)
@@ -48,6 +49,7 @@ def main(args: argparse.Namespace) -> None:
         resume=args.resume,
         enable_ce=args.enable_ce,
         amp=args.amp,
+        dry_run=args.dry_run,
         use_vdl=args.use_vdl,
         vdl_log_dir=args.vdl_log_dir,
         profiler_options=args.profiler_options,

@@ -64,6 +64,17 @@ class Loader:
         self._epoch = epoch
         self._skip = batch
 
+    def peek(self, epoch: int, batch: int) -> Batch:
+        """That batch of ``epoch``, read in this process; position and counts stay as they are.
+
+        Raises what reading it raises.
+        """
+        plan = next(self._sampler.plans(epoch, batch), None) or next(self._sampler.plans(epoch + 1))
+        parts = self._pipeline[plan]
+        if parts["parcel"].error is not None:
+            raise parts["parcel"].error
+        return tensors(parts["arrays"], parts["parcel"])
+
     def __iter__(self) -> Iterator[Batch]:
         plans = list(self._sampler.plans(self._epoch, self._skip))
         self._skip = 0
