@@ -1,7 +1,8 @@
-"""Time and memory of each feature loss alone, forward and backward, and FGD against the same formula written plainly.
+"""Time and memory of each loss alone, forward and backward, and FGD against the same formula written plainly.
 
     python benchmarks/losses.py                       # batch 4, 512 px, 5 levels of 256 channels
     python benchmarks/losses.py --boxes 1 50 --rounds 5 --losses FGD
+    python benchmarks/losses.py --losses GID RankMimicking      # on the records of a RetinaNet with 80 classes
 
 Every round runs all variants once, in alternating order, so that a drift of the machine's speed hits all of them;
 ratios are medians of the rounds' ratios. Memory is what Paddle allocates at most during a step beyond inputs and
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.plain_fgd import plain_fgd
+from benchmarks.wired_losses import WIRED, wired_step
 from ppkd.utils.runtime import prepare
 
 if TYPE_CHECKING:
     from ppkd.structures import Batch
 
 STRIDES = (8, 16, 32, 64, 128)
-LOSSES = ("FGD", "CWD", "PKD", "MGD", "Mimic")
+LOSSES = ("FGD", "CWD", "PKD", "MGD", "Mimic", "FBKD", *WIRED)
 PLAIN = "FGD, plain"
 Step = Callable[[], None]
 Variant = tuple[str, int]
@@ -54,6 +56,9 @@ def step(name: str, boxes: int, args: argparse.Namespace) -> Step:
 
     from ppkd.distill import losses
 
+    batch = random_batch(args.batch_size, args.size, boxes)
+    if name in WIRED:
+        return wired_step(name, batch, args.size)
     paddle.seed(0)
     kind = getattr(losses, f"{name.split(',')[0]}FeatureLoss")
     formulas = [kind(student_channels=args.channels, teacher_channels=args.channels) for _ in STRIDES]
@@ -62,7 +67,6 @@ def step(name: str, boxes: int, args: argparse.Namespace) -> Step:
     for student in students:
         student.stop_gradient = False
     calls = [partial(plain_fgd, formula) for formula in formulas] if name == PLAIN else formulas
-    batch = random_batch(args.batch_size, args.size, boxes)
     levels = list(zip(calls, students, teachers, strict=True))
 
     def run() -> None:
@@ -112,7 +116,7 @@ def report(steps: dict[Variant, Step], times: dict[Variant, list[float]], args: 
     """Print medians, peak memory, and FGD's two ratios."""
     for (name, boxes), seconds in times.items():
         milliseconds, memory = 1e3 * statistics.median(seconds), peak(steps[name, boxes])
-        print(f"{name:10} {boxes:3d} boxes: median {milliseconds:6.1f} ms, peak +{memory:.0f} MiB")
+        print(f"{name:13} {boxes:3d} boxes: median {milliseconds:6.1f} ms, peak +{memory:.0f} MiB")
     if "FGD" not in args.losses:
         return
     for boxes in args.boxes:
@@ -122,13 +126,13 @@ def report(steps: dict[Variant, Step], times: dict[Variant, list[float]], args: 
 
 
 def main() -> None:
-    """Measure the chosen losses; only FGD looks at boxes."""
+    """Measure the chosen losses; all but FGD see the largest number of boxes only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=LOSSES)
     parser.add_argument("--boxes", nargs="+", type=int, default=[1, 5, 20, 50], help="boxes per image")
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--channels", type=int, default=256, help="of losses on maps; RetinaNet's has 256")
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
     print(prepare())
