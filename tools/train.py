@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_flag(made, "--amp", "mixed precision")
     cli.add_flag(made, "--dry_run", "check everything that can be checked before the first step, and stop")
     cli.add_flag(made, "--use_vdl", "write scalars for VisualDL")
+    cli.add_flag(made, "--to_static", "let the student's backbone run as a static graph")
     for flags, today in FORMER.items():
         made.add_argument(*flags, action=cli.Former, today=today)
     return made
@@ -56,6 +57,7 @@ def main(args: argparse.Namespace) -> None:
         force=args.force,
         fleet=args.fleet,
         auto_scale_lr=args.auto_scale_lr,
+        to_static=args.to_static,
     )
 
 

@@ -13,6 +13,7 @@ from paddle import Tensor
 from ppkd.engine.precision import Precision
 from ppkd.engine.protocols import TrainableModel
 from ppkd.models.losses.normaliser import NormaliserBook, mean_terms
+from ppkd.models.modes import statistics_kept
 from ppkd.structures import Batch
 
 _Item = TypeVar("_Item")
@@ -69,15 +70,13 @@ class Gradients:
         if not self._divides:
             return book
         streams = paddle.get_rng_state()
-        moving = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
-        for batch in batches:
-            with book.counting(), self._precision.casting():
-                self._model(batch)
-            if book.empty:
-                self._divides = False
-                break
-        for buffer, before in moving:
-            buffer.set_value(before)
+        with statistics_kept(self._model):
+            for batch in batches:
+                with book.counting(), self._precision.casting():
+                    self._model(batch)
+                if book.empty:
+                    self._divides = False
+                    break
         paddle.set_rng_state(streams)
         book.close()
         return book

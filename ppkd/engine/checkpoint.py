@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,27 @@ import paddle
 from paddle import Tensor
 
 from ppkd.engine import random_state
-from ppkd.engine.checkpoint_files import OPTIMIZER, STATES, WEIGHTS, file_of, resolve, write_set, write_states
+from ppkd.engine.checkpoint_files import (
+    OPTIMIZER,
+    STATES,
+    WEIGHTS,
+    file_of,
+    resolve,
+    sweep,
+    write_set,
+    write_states,
+)
 from ppkd.engine.ema import ModelEMA
 from ppkd.engine.optimizer_state import export_state, import_state
 from ppkd.engine.precision import Precision
 from ppkd.engine.protocols import FrozenParts, TrainableModel
-from ppkd.utils import runtime
+from ppkd.engine.settings_record import changes
+from ppkd.utils import processes, runtime
 from ppkd.utils.errors import TrainingError, WeightsError
 from ppkd.utils.logger import get_logger
 from ppkd.utils.serialization import read_pickle, read_weights
 
-FORMAT = 1
+FORMAT = 2
 
 logger = get_logger(__name__)
 
@@ -54,7 +64,7 @@ class Identity:
     """What a checkpoint was trained with, compared when it is resumed."""
 
     class_names: tuple[str, ...] = ()
-    config_digest: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=runtime.current)
 
 
@@ -90,28 +100,35 @@ class Checkpointer:
         Raises :class:`TrainingError`, before any file is touched, when a weight is not finite.
         """
         student = _arrays(self._student())
-        _refuse_broken(student, name)
+        _refuse_broken({**student, **_arrays(self._adapters())}, name)
         weights = student if self._ema is None else self._ema.weights()
         stem = self.folder / name
-        write_set(stem, weights, export_state(self._optimizer, self._trained()), self._states(position, losses))
+        streams = processes.gather(random_state.capture())
         self.last = stem
+        if not processes.is_first():
+            return stem
+        optimizer = export_state(self._optimizer, self._trained())
+        write_set(stem, weights, optimizer, self._states(position, losses, streams))
         logger.info("Saved checkpoint: %s", stem)
         return stem
 
     def save_states(self, name: str, position: Position, losses: Mapping[str, Any]) -> None:
         """Write ``.pdstates`` of a checkpoint again, when nothing but the position (its best AP) has changed."""
-        write_states(self.folder / name, self._states(position, losses))
+        streams = processes.gather(random_state.capture())
+        if processes.is_first():
+            write_states(self.folder / name, self._states(position, losses, streams))
 
-    def restore(self, path: str | os.PathLike[str]) -> tuple[Position, Mapping[str, Any]]:
+    def restore(self, path: str | os.PathLike[str], *, force: bool = False) -> tuple[Position, Mapping[str, Any]]:
         """Load the checkpoint that ``path`` means; returns the position and the state of the loss means.
 
         Raises:
             WeightsError: it is missing, incomplete, or of another model.
-            TrainingError: it was trained with another teacher, other classes or another ``use_ema``.
+            TrainingError: it was trained with another teacher, other settings (unless ``force``), other classes or
+                another ``use_ema``.
         """
         stem = resolve(path)
         states = read_pickle(file_of(stem, STATES))
-        self._compare(stem, states)
+        self._compare(stem, states, force)
         weights = read_weights(file_of(stem, WEIGHTS)) if self._ema is None else states["student"]
         _assign(self._student(), weights, stem)
         _assign(self._adapters(), states["adapters"], stem)
@@ -119,11 +136,19 @@ class Checkpointer:
         if self._ema is not None:
             self._ema.restore(states["ema"])
         self._precision.restore(states["precision"])
-        random_state.restore(states["random"])
+        self._restore_streams(states["random"])
         self.last = stem
+        if processes.is_first():
+            sweep(stem.parent)
         position = Position(**states["position"])
         logger.info("Resumed from %s: epoch %d, batch %d, step %d", stem, position.epoch, position.batch, position.step)
         return position, states["losses"]
+
+    @staticmethod
+    def _restore_streams(streams: Sequence[Any]) -> None:
+        """Each process goes on with its own; one that was not there keeps those it began with."""
+        if processes.rank() < len(streams):
+            random_state.restore(streams[processes.rank()])
 
     def _student(self) -> dict[str, Tensor]:
         return dict(self._model.deployable().state_dict())
@@ -135,7 +160,7 @@ class Checkpointer:
     def _trained(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self._model.named_parameters() if not tensor.stop_gradient}
 
-    def _states(self, position: Position, losses: Mapping[str, Any]) -> dict[str, Any]:
+    def _states(self, position: Position, losses: Mapping[str, Any], streams: Sequence[Any]) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "position": asdict(position),
@@ -144,35 +169,44 @@ class Checkpointer:
             "student": {} if self._ema is None else _arrays(self._student()),
             "ema": None if self._ema is None else self._ema.state(),
             "precision": self._precision.state(),
-            "random": random_state.capture(),
+            "random": streams,
             "teachers": self._teachers,
             "class_names": list(self._identity.class_names),
-            "config_digest": self._identity.config_digest,
+            "settings": dict(self._identity.settings),
             "environment": dict(self._identity.environment),
         }
 
-    def _compare(self, stem: Path, states: Mapping[str, Any]) -> None:
+    def _compare(self, stem: Path, states: Mapping[str, Any], force: bool) -> None:
         if states["format"] != FORMAT:
             raise WeightsError(f"{stem}{STATES}: format {states['format']}, this version of ppkd reads format {FORMAT}")
-        for name, ours in self._teachers.items():
-            theirs = states["teachers"].get(name, "none")
-            if ours != theirs:
-                raise TrainingError(
-                    f"{stem}: it was trained with another {name} (fingerprint {theirs[:12]}, now {ours[:12]}). Give "
-                    "the same teacher.config and teacher.weights, or start a new run with pretrain_weights."
-                )
+        changed = self._changes(states)
+        if changed and not force:
+            raise TrainingError(
+                f"{stem}: it was not trained like this; {'; '.join(changed)}. Make these as they were, start a new run "
+                "with pretrain_weights, or go on all the same with --force."
+            )
+        for change in changed:
+            logger.warning("Forced to go on from %s, although %s", stem, change)
         if tuple(states["class_names"]) != tuple(self._identity.class_names):
             raise TrainingError(f"{stem}: its classes are {states['class_names']}, now {self._identity.class_names}")
         if (states["ema"] is None) != (self._ema is None):
             raise TrainingError(
                 f"{stem}: it was trained with use_ema={states['ema'] is not None}; set use_ema the same"
             )
-        if states["config_digest"] != self._identity.config_digest:
-            logger.warning("The configuration is not the one that %s was trained with; going on with the new one", stem)
         for name, value in self._identity.environment.items():
             if states["environment"].get(name) != value:
                 was = states["environment"].get(name)
                 logger.warning("%s was %s, now %s: results will differ in the last bits", name, was, value)
+
+
+    def _changes(self, states: Mapping[str, Any]) -> list[str]:
+        """What teacher and settings were and are, where they differ."""
+        found = []
+        for name, ours in self._teachers.items():
+            theirs = states["teachers"].get(name, "none")
+            if ours != theirs:
+                found.append(f"another {name} taught it (fingerprint {theirs[:12]}, now {ours[:12]})")
+        return found + changes(states["settings"], self._identity.settings)
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

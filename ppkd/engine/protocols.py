@@ -27,9 +27,6 @@ class TrainableModel(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters by name."""
 
-    def buffers(self) -> list[Tensor]:
-        """Moving statistics and other tensors that are not trained."""
-
     def train(self) -> None:
         """Training mode."""
 
@@ -61,15 +58,15 @@ class FrozenParts(Protocol):
         """The hash of each."""
 
 
-class BatchLoader(Protocol):
-    """The batches of one epoch after another."""
-
 @runtime_checkable
 class LosesImages(Protocol):
     """A loader whose batches go without the images that cannot be read."""
 
     lost: list[int]
 
+
+class BatchLoader(Protocol):
+    """The batches of one epoch after another."""
 
     def __len__(self) -> int:
         """Batches per epoch."""

@@ -23,13 +23,18 @@ from ppkd.engine.hooks.profiler import Profiler, parse_options
 from ppkd.engine.hooks.results import Results
 from ppkd.engine.hooks.snapshot import Evaluation, Snapshot, SnapshotPlan
 from ppkd.engine.hooks.visualdl import VisualDL
+from ppkd.engine.non_finite import Guard, image_namer
 from ppkd.engine.optim import build_optimizer
+from ppkd.engine.preflight import run_preflight
 from ppkd.engine.random_state import seed_everything
 from ppkd.engine.schedules import build_schedule
+from ppkd.engine.settings_record import record_settings
 from ppkd.engine.signals import SignalWatch
 from ppkd.engine.trainer import Trainer
 from ppkd.engine.training_set import training_set
 from ppkd.metrics import build_metric
+from ppkd.utils import processes
+from ppkd.utils.class_names import refuse_other_names
 from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
 from ppkd.utils.runtime import current
@@ -50,6 +55,10 @@ class TrainOptions:
     use_vdl: bool = False
     vdl_log_dir: PathLike | None = None
     profiler_options: str | None = None
+    force: bool = False
+    fleet: bool = False
+    auto_scale_lr: bool = False
+    to_static: bool = False
 
 
 def train(
@@ -63,6 +72,11 @@ def train(
     use_vdl: bool = False,
     vdl_log_dir: PathLike | None = None,
     profiler_options: str | None = None,
+    force: bool = False,
+    fleet: bool = False,
+    auto_scale_lr: bool = False,
+    to_static: bool = False,
+    dry_run: bool = False,
 ) -> Path:
     """Train the detector of ``cfg``, distilled when there is a ``slim``; returns the run's folder.
 
@@ -75,22 +89,39 @@ def train(
         amp: mixed precision.
         use_vdl: write scalars for VisualDL below ``vdl_log_dir``.
         profiler_options: see :func:`ppkd.engine.hooks.profiler.parse_options`.
+        force: resume although teacher or settings have changed.
+        fleet: let Paddle's fleet connect several processes.
+        auto_scale_lr: scale the learning rate from ``LearningRate.base_batch_size`` to the images of an update.
+        to_static: let the student's backbone run as a static graph.
+        dry_run: do everything that comes before the first step, and stop.
 
     Raises:
-        PPKDError: a configuration, data set or weight file is wrong, or a loss is not finite.
+        PPKDError: a configuration, data set or weight file is wrong, the teacher cannot teach, or too many steps in a
+            row were not finite.
         Interrupted: a signal came; a checkpoint was written.
     """
-    options = TrainOptions(evaluate, resume, enable_ce, amp, use_vdl, vdl_log_dir, profiler_options)
+    options = TrainOptions(
+        evaluate, resume, enable_ce, amp, use_vdl, vdl_log_dir, profiler_options, force, fleet, auto_scale_lr, to_static
+    )
     folder = run_folder(cfg)
     setup_logger(folder)
     record(logging.INFO, f"Environment: {current()}")
     try:
         trainer = build_trainer(cfg, slim, options)
         if resume is not None:
-            trainer.resume(resume)
+            trainer.resume(resume, force=force)
         if trainer.position.epoch >= trainer.epochs:
             logger.info("All %d epochs are done; train longer with -o epoch=...", trainer.epochs)
-        trainer.train()
+        else:
+            run_preflight(cfg, slim, trainer, resumed=resume is not None)
+        if not dry_run:
+            trainer.train()
+    except RuntimeError as error:
+        ended = environment.ended_peer(error)
+        if ended is None:
+            raise
+        record(logging.ERROR, str(ended))
+        raise ended from error
     except PPKDError as error:
         record(logging.ERROR, str(error))
         raise
@@ -132,27 +163,47 @@ def build_trainer(cfg: Config, slim: Config | None, options: TrainOptions) -> Tr
     if options.enable_ce:
         cfg = cfg.merge(freeze({"TrainReader": {"shuffle": False}}))
     dataset = preparation.open_dataset(cfg, "TrainDataset", settings.num_classes)
-    loader = build_loader(cfg, "Train", dataset, seed=seed, **_unlabelled(slim))
+    unlabelled = _unlabelled(slim)
+    loader = build_loader(cfg, "Train", dataset, seed=seed, **unlabelled)
     model = preparation.build_model(cfg, slim, settings.pretrain_weights if options.resume is None else None)
+    model = environment.synchronise_norms(model, settings.norm_type, gpu)
+    if options.to_static:
+        environment.compile_backbone(model.deployable())
     preparation.log_size(cfg, settings, model.deployable())
     optimizer = build_optimizer(cfg, preparation.trained_parameters(model))
     ema = None
     if settings.use_ema:
         ema = ModelEMA(model.deployable(), decay=settings.ema_decay, decay_type=settings.ema_decay_type)
-    numbers = precision.choose(amp=options.amp or settings.amp, level=settings.amp_level, gpu=gpu)
+    numbers = precision.choose(
+        amp=options.amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu
+    )
     folder = run_folder(cfg)
-    identity = Identity(tuple(dataset.class_names), preparation.config_digest(cfg, slim))
+    guard = Guard(
+        model,
+        numbers,
+        folder=folder,
+        stop_after=settings.stop_after_non_finite,
+        describe=image_namer(dataset, unlabelled.get("unlabelled")),
+    )
+    names = model.deployable().class_names = tuple(dataset.class_names)
+    identity = Identity(names, _recorded(cfg, slim, options))
+    batch = loader.images_per_update if options.auto_scale_lr else None
+    schedule = build_schedule(cfg, len(loader), batch_size=batch)
+    if not processes.is_first():
+        seed_everything(seed + processes.rank())
     return Trainer(
         model,
         optimizer,
-        build_schedule(cfg, len(loader)),
+        schedule,
         loader,
         epochs=settings.epoch,
         checkpointer=Checkpointer(folder, model, optimizer, ema=ema, precision=numbers, identity=identity),
-        hooks=[Preparation(training_set(cfg, dataset, folder)), *_hooks(cfg, settings, options, folder)],
+        hooks=[Preparation(training_set(cfg, dataset, folder)), *_hooks(cfg, settings, options, folder, gpu, names)],
         ema=ema,
         precision=numbers,
-        network=environment.wrap(model, find_unused_parameters=settings.find_unused_parameters),
+        guard=guard,
+        network=environment.wrap(model, find_unused_parameters=settings.find_unused_parameters, fleet=options.fleet),
+        accumulate=settings.gradient_accumulation_steps,
     )
 
 
@@ -164,23 +215,34 @@ def _unlabelled(slim: Config | None) -> dict[str, Any]:
     return {"unlabelled": dataset, "unlabelled_batch_size": slim.get("unlabelled_batch_size")}
 
 
-def _hooks(cfg: Config, settings: Runtime, options: TrainOptions, folder: Path) -> list[Hook]:
-    """The hooks of a run in the order in which they act; only the first of several processes has any."""
-    if not environment.is_first():
-        return []
+def _recorded(cfg: Config, slim: Config | None, options: TrainOptions) -> dict[str, str]:
+    """What a run that is resumed must have in common with what was before."""
+    flags = {"--amp": options.amp, "--auto_scale_lr": options.auto_scale_lr, "processes": processes.count()}
+    return record_settings(cfg, slim, **flags)
+
+
+def _hooks(
+    cfg: Config, settings: Runtime, options: TrainOptions, folder: Path, gpu: bool, names: Sequence[str]
+) -> list[Hook]:
+    """The hooks of a run in the order in which they act; only the first of several processes writes or shows any."""
+    first = processes.is_first()
     plan = SnapshotPlan(settings.snapshot_epoch)
-    hooks: list[Hook] = [TrainingBar(), LogLines(settings.log_iter)]
-    if options.profiler_options:
+    hooks: list[Hook] = [TrainingBar()] if first else []
+    hooks.append(LogLines(settings.log_iter))
+    if options.profiler_options and first:
         hooks.append(Profiler(parse_options(options.profiler_options)))
     hooks.append(Snapshot(plan))
     if options.evaluate:
-        hooks.append(_evaluation(cfg, settings, plan, folder))
-    hooks.append(Results(folder))
-    if options.use_vdl or settings.use_vdl:
+        hooks.append(_evaluation(cfg, settings, plan, folder, names))
+    if first:
+        hooks.append(Results(folder))
+    if first and (options.use_vdl or settings.use_vdl):
         hooks.append(VisualDL(Path(options.vdl_log_dir or settings.vdl_log_dir), settings.log_iter))
-    return [*hooks, StopOnSignal(SignalWatch())]
+    return [*hooks, StopOnSignal(SignalWatch(), every=settings.log_iter if gpu and processes.count() > 1 else 1)]
 
 
-def _evaluation(cfg: Config, settings: Runtime, plan: SnapshotPlan, folder: Path) -> Evaluation:
+def _evaluation(cfg: Config, settings: Runtime, plan: SnapshotPlan, folder: Path, names: Sequence[str]) -> Evaluation:
     dataset = preparation.open_dataset(cfg, "EvalDataset", settings.num_classes)
+    where = cfg.where("EvalDataset")
+    refuse_other_names(names, dataset.class_names, where=where, label="EvalDataset", source="TrainDataset has")
     return Evaluation(plan, build_loader(cfg, "Eval", dataset), build_metric(cfg, dataset, output_dir=folder))

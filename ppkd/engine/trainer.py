@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import paddle
 
+from ppkd.engine.accumulation import Gradients, grouped
 from ppkd.engine.checkpoint import Checkpointer, Position
 from ppkd.engine.ema import ModelEMA
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.loss_window import LossWindow
+from ppkd.engine.non_finite import Guard
 from ppkd.engine.precision import Precision
 from ppkd.engine.protocols import BatchLoader, TracksProgress, TrainableModel
 from ppkd.engine.random_state import batches_apart
@@ -27,7 +29,10 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Step:
-    """One finished step: ``batch`` of ``epoch`` and ``number`` over the whole run, all counted from 0; seconds."""
+    """One finished update: ``batch`` of ``epoch`` and ``number`` over the whole run, all counted from 0; seconds.
+
+    ``images`` are those of this process.
+    """
 
     epoch: int
     batch: int
@@ -51,7 +56,9 @@ class Trainer:
         hooks: called in this order at each event.
         ema: average of the student's weights, updated after every step.
         precision: number formats.
+        guard: decides which steps are taken; by default with the usual policy.
         network: ``model``, or what wraps it for several processes.
+        accumulate: batches of the loader per update; everything else counts updates.
     """
 
     def __init__(
@@ -66,7 +73,9 @@ class Trainer:
         hooks: Sequence[Hook] = (),
         ema: ModelEMA | None = None,
         precision: Precision | None = None,
+        guard: Guard | None = None,
         network: Any = None,
+        accumulate: int = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -76,16 +85,20 @@ class Trainer:
         self.position = Position()
         self.losses = LossWindow()
         self.figures: dict[str, float] = {}
-        self._network = model if network is None else network
         self._checkpointer = checkpointer
         self._hooks = tuple(hooks)
         self._ema = ema
+        self._accumulate = accumulate
+        self._saved: list[str] = []
         self._precision = precision or Precision()
+        self._gradients = Gradients(model, model if network is None else network, self._precision)
+        self._guard = guard or Guard(model, self._precision, folder=checkpointer.folder)
 
     def train(self) -> None:
         """Run the epochs from the present position on.
 
-        Raises :class:`TrainingError` when a loss is not finite and :class:`Interrupted` after a signal.
+        Raises :class:`TrainingError` when too many steps in a row were not finite and :class:`Interrupted` after a
+        signal.
         """
         try:
             self._notify("before_train")
@@ -100,44 +113,47 @@ class Trainer:
         epoch = self.position.epoch
         self._begin_epoch(epoch)
         started = time.perf_counter()
-        for batch, waited in _timed(batches_apart(self.loader)):
+        for batches, waited in _timed(grouped(batches_apart(self.loader), self._accumulate)):
             position, rate = (self.position.batch, self.position.step), self.schedule(self.position.step)
-            self.run_step(batch, rate)
+            self.run_step(batches, rate)
             now = time.perf_counter()
-            step = Step(epoch, *position, rate, batch["image"].shape[0], waited, now - started)
+            images = sum(batch["image"].shape[0] for batch in batches)
+            step = Step(epoch, *position, rate, images, waited, now - started)
             started = now
             self._notify("after_step", step)
         self.losses.read()
-        self.position.next_epoch()
-        self._notify("after_epoch", epoch)
+        self._end_epoch(epoch)
 
-    def run_step(self, batch: Batch, rate: float) -> None:
-        """Losses of one batch, gradients, one update at learning rate ``rate``."""
+    def run_step(self, batches: Sequence[Batch], rate: float) -> None:
+        """Losses and gradients of ``batches``, one update at learning rate ``rate`` if all of them are finite."""
         at = self.position
         self.optimizer.set_lr(rate)
         if isinstance(self.model, TracksProgress):
             self.model.set_progress(at.epoch + at.batch / len(self.loader))
-        with self._precision.casting():
-            terms = self._network(batch)
-        self._precision.update(terms["loss"], self.optimizer)
-        if self._ema is not None:
-            self._ema.update()
-        self.losses.add(f"step {at.step} (epoch {at.epoch}, batch {at.batch})", terms)
+        self._guard.begin()
+        terms = self._gradients(batches, self._guard.watch)
+        if self._guard.admits(at):
+            self.optimizer.step()
+            if self._ema is not None:
+                self._ema.update()
+            self.losses.add(terms)
+        self.optimizer.clear_grad()
         at.advance()
 
     def save(self, name: str) -> Path:
-        """Write a checkpoint after making sure that no loss up to now was infinite or NaN."""
+        """Write a checkpoint; raises :class:`TrainingError`, before a file is touched, if a weight is not finite."""
         self.losses.read()
+        self._saved.append(name)
         return self._checkpointer.save(name, self.position, self.losses.state())
 
-    def save_position(self, name: str) -> None:
-        """Record the present position (its best AP) in the checkpoint ``name``, whose weights are the present ones."""
-        self._checkpointer.save_states(name, self.position, self.losses.state())
-
-    def resume(self, path: str | os.PathLike[str]) -> None:
-        """Continue from the checkpoint that ``path`` means."""
-        self.position, losses = self._checkpointer.restore(path)
+    def resume(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Continue from the checkpoint that ``path`` means; ``force``: though teacher or settings have changed."""
+        self.position, losses = self._checkpointer.restore(path, force=force)
         self.losses.restore(losses)
+
+    def casting(self) -> AbstractContextManager[Any]:
+        """Where a forward pass runs."""
+        return self._precision.casting()
 
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the student carries what ``.pdparams`` holds: the averaged weights if there is an average."""
@@ -150,6 +166,15 @@ class Trainer:
         self.loader.start(epoch, self.position.batch)
         self.model.train()
         self._notify("before_epoch", epoch)
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Snapshot, evaluation and so on, from checkpoints of which they would all be done again."""
+        self._saved.clear()
+        self._notify("after_epoch", epoch)
+        self.position.next_epoch()
+        for name in dict.fromkeys(self._saved):
+            self._checkpointer.save_states(name, self.position, self.losses.state())
+        self._notify("epoch_done", epoch)
 
     def _notify(self, event: str, *facts: Any) -> None:
         for hook in self._hooks:

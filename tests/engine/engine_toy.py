@@ -96,7 +96,8 @@ class Loader:
         for index in range(first, self.batches):
             time.sleep(self.delay)
             rng = np.random.default_rng((7, epoch, index))
-            yield {"image": paddle.to_tensor(rng.standard_normal((2, 3, 6, 6)).astype("float32"))}
+            image = paddle.to_tensor(rng.standard_normal((2, 3, 6, 6)).astype("float32"))
+            yield {"image": image, "im_id": paddle.to_tensor([[2 * index], [2 * index + 1]])}
 
 
 def make_trainer(
@@ -124,7 +125,7 @@ def make_trainer(
         base_lr=0.05, schedulers=[PiecewiseDecay(gamma=0.1, milestones=[2]), LinearWarmup(steps=4, start_factor=0.1)]
     )
     plan = SnapshotPlan(interval)
-    checkpointer = Checkpointer(Path(folder), model, made, ema=ema, identity=Identity(("cat", "dog"), "digest"))
+    checkpointer = Checkpointer(Path(folder), model, made, ema=ema, identity=Identity(("cat", "dog"), {"epoch": "3"}))
     hooks = [LogLines(1), Snapshot(plan), *extra, Results(Path(folder)), StopOnSignal(SignalWatch())]
     return Trainer(
         model, made, rate.schedule(len(loader)), loader, epochs=epochs, checkpointer=checkpointer, hooks=hooks, ema=ema

@@ -116,19 +116,14 @@ def test_what_needs_a_gpu_says_in_one_line_that_it_goes_without(settings):
     on_cpu_only()
     log = train(load_config(CONFIG, [*settings, "epoch=1", "use_gpu=true"]), amp=True) / "train.log"
     assert log.read_text().count("running on the CPU") == 1
-    assert log.read_text().count("Mixed precision needs a GPU: computing in float32") == 1
+    assert log.read_text().count("Mixed precision: bfloat16, level O1; rounded as on a GPU") == 1
 
 
 def test_casting_on_a_cpu_really_does_nothing():
-    """The reason for the line above; when this fails, Paddle has learnt it and ``--amp`` should use it."""
+    """The reason for rounding instead; when this fails, Paddle has learnt it and ``--amp`` should use it."""
     on_cpu_only()
     with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
         assert paddle.nn.Linear(2, 2)(paddle.ones([1, 2])).dtype == paddle.float32
-
-
-def test_an_unknown_level_of_mixed_precision_is_refused(settings):
-    with pytest.raises(ConfigError, match="amp_level=O1"):
-        train(load_config(CONFIG, [*settings, "amp_level=O2"]), amp=True)
 
 
 def test_another_number_of_classes_is_refused_naming_both(settings):
@@ -216,7 +211,6 @@ def test_sigterm_in_a_distillation_and_the_printed_command_end_with_the_same_bit
         subprocess.Popen([sys.executable, *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     )
     first, second = everything(tmp_path / "whole"), everything(tmp_path / "parts")
-    assert first.pop("/config_digest") != second.pop("/config_digest")
     assert_same(first, second)
 
 

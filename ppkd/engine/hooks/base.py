@@ -21,7 +21,10 @@ class Hook:
         """After the update; ``trainer.position`` is already that of the next step."""
 
     def after_epoch(self, trainer: Trainer, epoch: int) -> None:
-        """After the last step of ``epoch``; ``trainer.position`` is already the next epoch's start."""
+        """After the last step of ``epoch``; what is saved now continues here, so that nothing is left out."""
+
+    def epoch_done(self, trainer: Trainer, epoch: int) -> None:
+        """After all that ``after_epoch`` does; ``trainer.position`` is the next epoch's start, and recorded."""
 
     def after_train(self, trainer: Trainer) -> None:
         """Once, when all epochs are done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.signals import Interrupted, SignalWatch
+from ppkd.utils import processes
 from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
@@ -23,10 +25,15 @@ logger = get_logger(__name__)
 
 
 class StopOnSignal(Hook):
-    """Saves ``interrupted.*`` after the step or evaluation in which a signal came, and says how to continue."""
+    """Saves ``interrupted.*`` after the step or evaluation in which a signal came, and says how to continue.
 
-    def __init__(self, watch: SignalWatch) -> None:
+    A signal to one of several processes stops all of them at the same step. They ask each other every ``every`` steps,
+    which waits for the device.
+    """
+
+    def __init__(self, watch: SignalWatch, *, every: int = 1) -> None:
         self._watch = watch
+        self._every = every
         self._open = ExitStack()
 
     def before_train(self, trainer: Trainer) -> None:
@@ -35,19 +42,21 @@ class StopOnSignal(Hook):
 
     def after_step(self, trainer: Trainer, step: Step) -> None:
         """Stop when a signal has come."""
-        self._stop(trainer)
+        if step.batch % self._every == 0:
+            self._stop(trainer)
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def epoch_done(self, trainer: Trainer, epoch: int) -> None:
         """Stop when a signal came while the epoch was evaluated; a run that is done ends normally."""
         if trainer.position.epoch < trainer.epochs:
             self._stop(trainer)
 
     def _stop(self, trainer: Trainer) -> None:
-        if self._watch.received is not None:
+        if processes.any_of(self._watch.received is not None):
             path = trainer.save(NAME)
+            processes.wait_for_all()
             command = continue_command(path, sys.argv)
             logger.info("Stopped after %d steps. Continue with: %s", trainer.position.step, command)
-            raise Interrupted(self._watch.received)
+            raise Interrupted(self._watch.received or signal.SIGTERM)
 
     def close(self, trainer: Trainer) -> None:
         """Give the signals back."""
@@ -65,4 +74,6 @@ def continue_command(checkpoint: Path, argv: Sequence[str]) -> str:
             next(arguments, None)
         elif not argument.startswith("--resume="):
             kept.append(argument)
-    return shlex.join([Path(sys.executable).name, *kept, "-r", str(checkpoint)])
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes.on_this_machine())]
+    python = [Path(sys.executable).name, *(launch if processes.count() > 1 else ())]
+    return shlex.join([*python, *kept, "-r", str(checkpoint)])

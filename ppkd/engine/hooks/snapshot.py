@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ppkd.engine import environment
 from ppkd.engine.evaluation import Metric, evaluate
 from ppkd.engine.hooks.base import Hook
 from ppkd.utils.logger import get_logger
@@ -72,12 +73,12 @@ class Evaluation(Hook):
         if not self._plan.due(trainer, epoch):
             return
         with trainer.averaged():
+            environment.share_statistics(trainer.model.deployable())
             trainer.figures = evaluate(trainer.model.deployable(), self._loader, self._metric)
         position, value = trainer.position, trainer.figures[self._metric.headline]
         improved = not math.isnan(value) and (position.best is None or value > position.best)
         if improved:
             position.best, position.best_epoch = value, epoch
-        trainer.save_position(self._plan.name(trainer, epoch))
         if improved:
             trainer.save(BEST)
         logger.info("Best test bbox ap is %0.3f.", value if position.best is None else position.best)

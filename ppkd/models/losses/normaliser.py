@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -79,6 +79,6 @@ class NormaliserBook:
             _book.reset(token)
 
 
-def mean_terms(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def mean_terms(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each loss term over the batches of an update, detached."""
     return {name: paddle.add_n([part[name].detach() for part in parts]) / len(parts) for name in parts[0]}
