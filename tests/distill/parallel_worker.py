@@ -12,6 +12,7 @@ from test_distill_model import Adapted
 from toy import ToyDetector, toy_batch
 
 from ppkd.distill import DistillModel, FrozenTeacher
+from ppkd.utils import processes
 
 
 def digest(layer) -> str:
@@ -35,6 +36,9 @@ def main(output: Path) -> None:
         terms["loss"].backward()
         optimizer.step()
         optimizer.clear_grad()
+    prepared = [paddle.full([3], float(rank)), paddle.full([2], rank + 5, dtype="int64")]
+    processes.agree(prepared)
+    facts["prepared"] = [tensor.tolist() for tensor in prepared]
     facts["teacher_after"] = model.teacher.fingerprint()
     facts["adapters_after"] = digest(model.losses)
     facts["head"] = model.student.head.weight.numpy().ravel().tolist()

@@ -30,6 +30,7 @@ def test_two_processes_keep_the_teacher_and_share_student_and_adapters(root, tmp
         assert facts["teacher_after"] == facts["teacher_before"] == first["teacher_before"]
         assert facts["adapters_after"] != facts["adapters_before"]
         assert facts["kd"] > 0
+        assert facts["prepared"] == [[0.0] * 3, [5] * 2]
     assert first["adapters_after"] == second["adapters_after"]
     assert first["head"] == second["head"]
     assert first["kd"] != second["kd"]
