@@ -48,7 +48,8 @@ def dense_places(record: DenseRecord, detector: Decodes, levels: Sequence[int], 
 
     Boxes are compared by their anchors' offsets where these are recorded, else by their sides in strides.
     """
-    boxes = [detector.boxes(record)[i] for i in levels]
+    decoded = detector.boxes(record)
+    boxes = [decoded[i] for i in levels]
     if isinstance(record, BoxDeltaRecord):
         numbers = [by_anchor(record.box_deltas[i]) for i in levels]
     else:
