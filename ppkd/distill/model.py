@@ -42,26 +42,36 @@ class DistillModel(nn.Layer):
 
         Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
         """
-        known = labelled_part(batch)
-        student = self.student.extract(batch).map(float32)
-        with full_precision():
-            targets, terms = self._task(student, known)
-        teacher = self.teacher(batch, like=student).map(float32)
-        context = Context(batch, targets, self._epoch, self.teacher, self.student)
-        with full_precision():
-            distilled = self._distill(student, teacher, context, known)
-        for name in distilled.keys() & {*terms, "loss"}:
-            raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
-        terms.update(distilled)
+        seen = self.compare(batch, dict(self.losses.items()))
+        terms = {**seen.task, **seen.distilled}
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
+
+    def compare(self, batch: Batch, losses: Mapping[str, DistillLoss]) -> Comparison:
+        """Both records of ``batch``, the task losses, and those of ``losses`` that it has the images for.
+
+        Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
+        """
+        known = labelled_part(batch)
+        read = {entry for loss in losses.values() for entry in loss.consumes}
+        student = self.student.extract(batch).reading(read).map(float32)
+        with full_precision():
+            targets, task = self._task(student, known)
+        teacher = self.teacher(batch, like=student).map(float32)
+        with full_precision():
+            context = Context(batch, targets, self._epoch, self.teacher, self.student)
+            distilled = self._distill(losses, student, teacher, context, known)
+        for name in distilled.keys() & {*task, "loss"}:
+            raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
+        return Comparison(student, teacher, task, distilled)
 
     def deployable(self) -> Detector:
         """The bare student, as shipped."""
         return self.student
 
     def set_progress(self, epoch: float) -> None:
-        """Tell the weight schedules where training is; 1.5 is the middle of the second epoch."""
+        """Tell the weight schedules and the student where training is; 1.5 is the middle of the second epoch."""
         self._epoch = epoch
+        self.student.set_progress(epoch)
 
     def due(self, epoch: int) -> bool:
         """Whether :meth:`prepare` must be called before the first step of ``epoch``."""
@@ -87,18 +97,33 @@ class DistillModel(nn.Layer):
         return targets, dict(self.student.loss(record, targets))
 
     def _distill(
-        self, student: Record, teacher: Record, context: Context, known: LabelledPart | None
+        self,
+        losses: Mapping[str, DistillLoss],
+        student: Record,
+        teacher: Record,
+        context: Context,
+        known: LabelledPart | None,
     ) -> dict[str, Tensor]:
         everything = (student, teacher, context)
         labelled = None
         if known is not None:
             labelled = (known.of(student), known.of(teacher), replace(context, batch=known.batch))
         terms = {}
-        for name, loss in self.losses.items():
+        for name, loss in losses.items():
             seen = labelled if loss.needs_ground_truth else everything
             if seen is not None:
                 terms[name] = loss.weight_at(self._epoch) * loss(*seen)
         return terms
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One batch: both records, the terms of the task, and the weighted terms of the distillation."""
+
+    student: Record
+    teacher: Record
+    task: dict[str, Tensor]
+    distilled: dict[str, Tensor]
 
 
 @dataclass(frozen=True)

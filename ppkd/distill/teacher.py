@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import nullcontext
+from typing import cast
 
 import paddle
+from paddle import Tensor
 
 from ppkd.models.casting import full_precision
+from ppkd.models.detectors.dense import DenseDetector
 from ppkd.models.detectors.detector import Detector
-from ppkd.structures import Batch, Record
+from ppkd.structures import Batch, Record, TowerRecord
 
 
 class FrozenTeacher:
@@ -22,7 +25,8 @@ class FrozenTeacher:
 
     Args:
         detector: the trained detector; it is put into evaluation mode and its parameters stop gradients.
-        entries: the record's entries that somebody consumes; with the neck alone, the head is not computed.
+        entries: the record's entries that somebody consumes, by default all; with the neck alone, the head is not
+            computed.
         casts: compute in the student's low precision where there is one, instead of in float32.
         source: what its weights were read from, for people.
     """
@@ -33,7 +37,7 @@ class FrozenTeacher:
         self.detector = detector
         self.source = source
         self._casts = casts
-        self._only_neck = entries is not None and set(entries) <= set(Record.entries())
+        self._entries = set(detector.record.entries() if entries is None else entries)
         for parameter in detector.parameters():
             parameter.stop_gradient = True
         detector.eval()
@@ -43,9 +47,20 @@ class FrozenTeacher:
         if self.detector.training:
             self.detector.eval()
         with paddle.no_grad(), nullcontext() if self._casts else full_precision():
-            if self._only_neck:
+            if self._entries <= set(Record.entries()):
                 return Record(neck=self.detector.features(batch))
-            return self.detector.extract(batch, like=like)
+            return self.detector.extract(batch, like=like).reading(self._entries)
+
+    def complete(self, record: TowerRecord) -> TowerRecord:
+        """``record`` with all that lies behind its towers' features computed by the teacher's head.
+
+        The features may be another detector's. Gradients reach them, and nothing of the teacher.
+        """
+        return cast(DenseDetector, self.detector).complete(record)
+
+    def boxes(self, record: Record) -> list[Tensor]:
+        """Corner boxes float32 [N, P, 4] in pixels of the input, level by level, of a dense detector's numbers."""
+        return cast(DenseDetector, self.detector).boxes(record)
 
     def fingerprint(self) -> str:
         """SHA-256 over the names, shapes and bytes of all weights and buffers."""

@@ -6,14 +6,16 @@ level, or a single tensor whose rows are proposals; all have the images first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from paddle import Tensor
 
-FEATURES = ("neck", "cls_features", "box_features", "roi_features")
+TOWERS = ("cls_features", "box_features")
+"""Features inside of a head."""
+FEATURES = ("neck", *TOWERS, "roi_features")
 """Entries whose channels mean nothing by themselves: two detectors may have different numbers of them."""
 
 
@@ -53,8 +55,16 @@ class Record:
         kept = {}
         for name in self.entries():
             found = getattr(self, name)
-            kept[name] = [found[i] for i in positions] if isinstance(found, list) else found
+            kept[name] = [found[i] for i in positions] if isinstance(found, list) and found else found
         return type(self)(**kept)
+
+    def reading(self, entries: Iterable[str]) -> Self:
+        """The record for who reads ``entries``: features inside of a head that are not among them are let go.
+
+        Their lists are empty, so that no memory is held and nothing is converted that nobody reads.
+        """
+        unread = set(self.entries()).intersection(TOWERS).difference(entries)
+        return replace(self, **{name: [] for name in unread}) if unread else self
 
 
 @dataclass(frozen=True)

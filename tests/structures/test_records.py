@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppkd.structures import DenseRecord, DetectorSpec, LevelSpec, QualityRecord, RoIRecord, YOLORecord
+from ppkd.structures import DenseRecord, DetectorSpec, LevelSpec, QualityRecord, RoIRecord, TowerDeltaRecord, YOLORecord
 from ppkd.utils.errors import SpecError
 
 
@@ -34,6 +34,19 @@ def test_scores_are_what_ranks_the_detections():
     for record, factor in ((plain, 1.0), (rated, 0.5), (seen, 1 / (1 + np.exp(-1)))):
         np.testing.assert_allclose(record.scores()[0].flatten().numpy(), factor * expected, rtol=1e-6)
         np.testing.assert_allclose(record.best_scores()[0].numpy().ravel(), [factor * expected.max()], rtol=1e-6)
+
+
+def test_features_inside_of_a_head_that_nobody_reads_are_let_go():
+    level = [paddle.ones([1, 1, 1, 1, 1])]
+    record = TowerDeltaRecord(neck=level, cls_logits=level, box_deltas=level, cls_features=level, box_features=level)
+    cut = record.reading({"cls_features", "box_deltas"})
+    assert isinstance(cut, TowerDeltaRecord)
+    assert {name: len(getattr(cut, name)) for name in cut.entries()} == {
+        **dict.fromkeys(record.entries(), 1),
+        "box_features": 0,
+    }
+    assert cut.images(paddle.to_tensor([0])).levels([0]).box_features == []
+    assert record.reading(record.entries()) is record
 
 
 def test_a_spec_names_both_sides_of_a_mismatch():

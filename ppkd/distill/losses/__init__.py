@@ -1,6 +1,7 @@
 """Distillation losses, one method per file: formulas on tensors, and the classes that wire them to records."""
 
 from ppkd.distill.losses.class_kd import ClassKD
+from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
 from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss
 from ppkd.distill.losses.defeat_head import DeFeatHead, DeFeatHeadLoss
@@ -11,6 +12,7 @@ from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
 from ppkd.distill.losses.gid import GID
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
+from ppkd.distill.losses.kd_quality_focal import KDQualityFocalLoss
 from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
@@ -33,6 +35,7 @@ __all__ = [
     "PKD",
     "CWDFeatureLoss",
     "ClassKD",
+    "CrossKD",
     "DeFeat",
     "DeFeatFeatureLoss",
     "DeFeatHead",
@@ -43,6 +46,7 @@ __all__ = [
     "FGFIFeatureLoss",
     "FeatureImitation",
     "GlobalKnowledge",
+    "KDQualityFocalLoss",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",
     "Mimic",

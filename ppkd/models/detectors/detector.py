@@ -52,10 +52,13 @@ class Detector(nn.Layer):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The named terms of :meth:`loss`, in float32, and their sum under ``loss``."""
-        record = self.extract(batch).map(float32)
+        record = self.extract(batch).reading(()).map(float32)
         with full_precision():
             terms = self.loss(record, self.assign(record, batch))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
+
+    def set_progress(self, epoch: float) -> None:
+        """Tell a detector whose training changes on the way where it is; 1.5 is the middle of the second epoch."""
 
     def part(self, name: str) -> nn.Layer:
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""
