@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = ROOT / "configs/retinanet/retinanet_r18_fpn_1x_coco.yml"
-WIRED = ("FGFI", "DeFeat", "PFI", "RankMimicking", "GID")
+WIRED = ("FGFI", "DeFeat", "PFI", "RankMimicking", "GID", "GlobalKnowledge")
 
 
 def wired_step(name: str, batch: Batch, size: int) -> Callable[[], None]:
