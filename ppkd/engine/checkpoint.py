@@ -198,7 +198,6 @@ class Checkpointer:
                 was = states["environment"].get(name)
                 logger.warning("%s was %s, now %s: results will differ in the last bits", name, was, value)
 
-
     def _changes(self, states: Mapping[str, Any]) -> list[str]:
         """What teacher and settings were and are, where they differ."""
         found = []

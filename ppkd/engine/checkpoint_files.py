@@ -33,7 +33,7 @@ def file_of(stem: Path, suffix: str) -> Path:
 
 
 def write_set(stem: Path, weights: Mapping[str, Any], optimizer: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-    """Write all three files; raises :class:`WeightsError`, the older set untouched, when they do not fit on the disk."""
+    """Write all three files; raises :class:`WeightsError`, the older set untouched, when the disk has no room."""
     hidden = stem.with_name(f".{stem.name}{PARTIAL}")
     try:
         write_weights(file_of(hidden, WEIGHTS), weights)

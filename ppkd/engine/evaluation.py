@@ -45,7 +45,8 @@ def evaluate(model: Any, loader: Iterable[Batch], metric: Metric) -> dict[str, f
     """The figures of ``metric`` for the detector ``model`` on all batches of ``loader``.
 
     An image that could not be read counts as one in which nothing was found, so that no figure is the better for it.
-    Several processes evaluate their shares and get the same figures of all of them. Every layer's training flag is as before afterwards.
+    Several processes evaluate their shares and get the same figures of all of them. Every layer's training flag is as
+    before afterwards.
     """
     images = 0
     started = time.perf_counter()

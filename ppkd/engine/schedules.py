@@ -214,7 +214,7 @@ class LearningRate:
 
 
 def build_schedule(cfg: Config, steps_per_epoch: int, *, batch_size: int | None = None) -> Schedule:
-    """The schedule of ``cfg``'s ``LearningRate``, or PaddleDetection's default one; see :meth:`LearningRate.schedule`."""
+    """The schedule of ``cfg``'s ``LearningRate``, or PaddleDetection's default; see :meth:`LearningRate.schedule`."""
     block = cfg.get("LearningRate")
     spec: dict[str, Any] = {"name": "LearningRate"}
     given: dict[str, Any] = {}

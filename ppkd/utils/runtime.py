@@ -19,7 +19,7 @@ LARGEST_IMAGE = 1 << 27
 
 
 def prepare() -> str:
-    """Use all cores, or this process's share of them, and on AMD processors the fast path of Paddle's MKL; what the user set stands.
+    """Use all cores, or this process's share, and on AMD processors the fast path of Paddle's MKL; what is set stands.
 
     Paddle takes one core when ``OMP_NUM_THREADS`` is unset, and the MKL it bundles takes a path about 2.5 times
     slower on AMD processors unless ``MKL_DEBUG_CPU_TYPE`` is 5. Both change low-order bits of results.

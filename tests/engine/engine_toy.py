@@ -80,8 +80,9 @@ class Distilled(nn.Layer):
 class Loader:
     """Batches drawn from (epoch, index), as the real loader does."""
 
-    def __init__(self, batches: int = BATCHES, delay: float = 0.0) -> None:
+    def __init__(self, batches: int = BATCHES, delay: float = 0.0, parts: int = 1) -> None:
         self.batches = batches
+        self.parts = parts
         self.delay = delay
         self.begin = (0, 0)
 
@@ -96,8 +97,9 @@ class Loader:
         for index in range(first, self.batches):
             time.sleep(self.delay)
             rng = np.random.default_rng((7, epoch, index))
-            image = paddle.to_tensor(rng.standard_normal((2, 3, 6, 6)).astype("float32"))
-            yield {"image": image, "im_id": paddle.to_tensor([[2 * index], [2 * index + 1]])}
+            for _ in range(self.parts):
+                image = paddle.to_tensor(rng.standard_normal((2, 3, 6, 6)).astype("float32"))
+                yield {"image": image, "im_id": paddle.to_tensor([[2 * index], [2 * index + 1]])}
 
 
 def make_trainer(
@@ -112,23 +114,34 @@ def make_trainer(
     loader=None,
     model=None,
     interval=1,
+    settings=None,
 ):
-    """A run of the toy model: ``kind`` is plain, ema or distilled."""
+    """A run of the toy model: ``kind`` is plain, ema, distilled or accumulated."""
     seed_everything(seed)
     model = model or (Distilled() if kind == "distilled" else Student())
-    settings = {"type": optimizer, **({"momentum": 0.9} if optimizer == "Momentum" else {})}
+    of_optimizer = {"type": optimizer, **({"momentum": 0.9} if optimizer == "Momentum" else {})}
     trained = [p for p in model.parameters() if not p.stop_gradient]
-    made = OptimizerBuilder(optimizer=settings, clip_grad_by_norm=5.0).build(trained)
+    made = OptimizerBuilder(optimizer=of_optimizer, clip_grad_by_norm=5.0).build(trained)
     ema = ModelEMA(model.deployable(), decay=0.9) if kind == "ema" else None
-    loader = loader or Loader(delay=delay)
+    parts = 2 if kind == "accumulated" else 1
+    loader = loader or Loader(delay=delay, parts=parts)
     rate = LearningRate(
         base_lr=0.05, schedulers=[PiecewiseDecay(gamma=0.1, milestones=[2]), LinearWarmup(steps=4, start_factor=0.1)]
     )
     plan = SnapshotPlan(interval)
-    checkpointer = Checkpointer(Path(folder), model, made, ema=ema, identity=Identity(("cat", "dog"), {"epoch": "3"}))
+    identity = Identity(("cat", "dog"), settings or {"seed": "3"})
+    checkpointer = Checkpointer(Path(folder), model, made, ema=ema, identity=identity)
     hooks = [LogLines(1), Snapshot(plan), *extra, Results(Path(folder)), StopOnSignal(SignalWatch())]
     return Trainer(
-        model, made, rate.schedule(len(loader)), loader, epochs=epochs, checkpointer=checkpointer, hooks=hooks, ema=ema
+        model,
+        made,
+        rate.schedule(len(loader)),
+        loader,
+        epochs=epochs,
+        checkpointer=checkpointer,
+        hooks=hooks,
+        ema=ema,
+        accumulate=parts,
     )
 
 

@@ -1,4 +1,4 @@
-"""Two processes on the loopback, by the real tools: the same parameters, the same figures, and ends that lose nothing."""
+"""Two processes on the loopback, by the real tools: the same parameters and figures, and ends that lose nothing."""
 
 from __future__ import annotations
 

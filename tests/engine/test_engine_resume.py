@@ -60,7 +60,7 @@ def assert_same(first, second):
     assert not differing, differing[:5]
 
 
-@pytest.mark.parametrize("kind", ["plain", "ema", "distilled"])
+@pytest.mark.parametrize("kind", ["plain", "ema", "distilled", "accumulated"])
 @pytest.mark.parametrize("optimizer", ["Momentum", "Adam"])
 @pytest.mark.parametrize("step", [1, BATCHES + 2, 2 * BATCHES - 1])
 def test_resumed_run_ends_with_the_same_bits(tmp_path, kind, optimizer, step):
