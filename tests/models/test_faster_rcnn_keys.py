@@ -16,9 +16,13 @@ PUBLISHED = {
     "faster_rcnn_dcn_r50_fpn": "dcn/faster_rcnn_dcn_r50_fpn_1x_coco",
     "faster_rcnn_dcn_r101_vd_fpn": "dcn/faster_rcnn_dcn_r101_vd_fpn_1x_coco",
 }
+RES2NET = "res2net/faster_rcnn_res2net50_vb_26w_4s_fpn_1x_coco"
+CASES = [(name, path, []) for name, path in PUBLISHED.items()]
+CASES.append(("faster_rcnn_res2net50", RES2NET, []))
+CASES.append(("faster_rcnn_res2net101_OVERRIDE", RES2NET, ["Res2Net.depth=101"]))
 
 
-@pytest.mark.parametrize(("name", "path"), PUBLISHED.items())
-def test_state_dict_is_the_references(root, name, path):
-    state = build_detector(load_config(root / "configs" / f"{path}.yml")).state_dict()
+@pytest.mark.parametrize(("name", "path", "overrides"), CASES)
+def test_state_dict_is_the_references(root, name, path, overrides):
+    state = build_detector(load_config(root / "configs" / f"{path}.yml", overrides)).state_dict()
     assert [(key, list(tensor.shape)) for key, tensor in state.items()] == load_keys(name)
