@@ -12,8 +12,8 @@ from ppkd.utils.runtime import prepare
 prepare()
 
 FEW, MANY = 40, 5000
-settings.register_profile("ci", max_examples=FEW, derandomize=True, deadline=4000, suppress_health_check=HealthCheck)
-settings.register_profile("long", max_examples=MANY, deadline=4000, suppress_health_check=HealthCheck)
+settings.register_profile("ci", max_examples=FEW, derandomize=True, deadline=10_000, suppress_health_check=HealthCheck)
+settings.register_profile("long", max_examples=MANY, deadline=10_000, suppress_health_check=HealthCheck)
 settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parents[1]
