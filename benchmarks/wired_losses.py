@@ -1,4 +1,4 @@
-"""Steps of losses that read more than two maps: from the records of a RetinaNet, with its assignment and its boxes."""
+"""Steps of losses that read more than two maps: from the records of a detector, with its assignment and its boxes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ppkd.models.detectors.detector import Detector
-    from ppkd.structures import Batch, BoxDeltaRecord
+    from ppkd.structures import Batch, Record
 
 ROOT = Path(__file__).resolve().parents[1]
-DETECTOR = ROOT / "configs/retinanet/retinanet_r18_fpn_1x_coco.yml"
-WIRED = ("FGFI", "DeFeat", "PFI", "RankMimicking", "GID", "GlobalKnowledge")
+RETINANET = ROOT / "configs/retinanet/retinanet_r18_fpn_1x_coco.yml"
+GFL = ROOT / "configs/gfl/gfl_r18vd_1x_coco.yml"
+WIRED = {
+    **dict.fromkeys(("FGFI", "DeFeat", "PFI", "RankMimicking", "GID", "GlobalKnowledge"), RETINANET),
+    **dict.fromkeys(("LD", "ClassKD", "FeatureImitation", "CrossKD"), GFL),
+}
+"""Every loss and the detector on whose records it is measured."""
 
 
 def wired_step(name: str, batch: Batch, size: int) -> Callable[[], None]:
@@ -23,14 +28,14 @@ def wired_step(name: str, batch: Batch, size: int) -> Callable[[], None]:
     from ppkd.distill import Context, FrozenTeacher, losses
 
     paddle.seed(0)
-    detector = ppkd.build_detector(ppkd.load_config(str(DETECTOR), ["pretrain_weights=null"]))
+    detector = ppkd.build_detector(ppkd.load_config(str(WIRED[name]), ["pretrain_weights=null"]))
     spec = detector.spec()
     loss = getattr(losses, name)(spec, spec)
     images = len(batch["gt_bbox"])
     student, teacher = (_record(detector, images, size) for _ in range(2))
     batch = {**batch, "gt_class": [paddle.zeros([len(boxes)], dtype="int64") for boxes in batch["gt_bbox"]]}
     context = Context(batch, detector.assign(student, batch), 0.0, FrozenTeacher(detector), detector)
-    leaves = [*student.neck, *student.cls_logits, *student.box_deltas]
+    leaves = [tensor for entry in student.entries() for tensor in student.tensors(entry)]
     for tensor in leaves:
         tensor.stop_gradient = False
 
@@ -45,19 +50,16 @@ def wired_step(name: str, batch: Batch, size: int) -> Callable[[], None]:
     return run
 
 
-def _record(detector: Detector, images: int, size: int) -> BoxDeltaRecord:
+def _record(detector: Detector, images: int, size: int) -> Record:
     """Random numbers in the shapes of the detector's record; the classes are as unlikely as at the start."""
     import paddle
 
-    from ppkd.structures import BoxDeltaRecord
-
     maps = {}
-    for name in BoxDeltaRecord.entries():
-        levels = detector.spec().entries[name]
+    for name, levels in detector.spec().entries.items():
         cells = [-(-size // level.stride) for level in levels]
         anchors = [[] if name == "neck" else [level.anchors] for level in levels]
         maps[name] = [
             0.5 * paddle.randn([images, *count, level.channels, side, side]) - 4.0 * (name == "cls_logits")
             for level, count, side in zip(levels, anchors, cells, strict=True)
         ]
-    return BoxDeltaRecord(**maps)
+    return detector.record(**maps)
