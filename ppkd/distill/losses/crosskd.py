@@ -140,12 +140,14 @@ class CrossKD(DistillLoss):
 def with_statistics_of(model: Tensor, feature: Tensor) -> Tensor:
     """``feature`` [N, C, H, W] with the mean and the deviation, over images and cells, of each channel of ``model``."""
     channels = model.shape[1]
+    mean = model.mean(axis=[0, 2, 3], keepdim=True)
+    gap = model - mean
     return F.batch_norm(
         feature,
         paddle.zeros([channels]),
         paddle.ones([channels]),
-        weight=model.std(axis=[0, 2, 3], unbiased=False),
-        bias=model.mean(axis=[0, 2, 3]),
+        weight=(gap * gap).mean(axis=[0, 2, 3]).sqrt(),
+        bias=mean.flatten(),
         training=True,
         epsilon=1e-12,
     )
