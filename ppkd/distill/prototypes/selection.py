@@ -13,8 +13,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-BLOCK = 2**22
-"""How many similarities are held at once: 16 MiB in each of the few temporaries."""
+BLOCK = 2**20
+"""How many similarities are held at once: 4 MiB in each of the few temporaries, which a processor's cache can hold."""
 
 
 @dataclass(frozen=True)
