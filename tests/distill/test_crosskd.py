@@ -25,6 +25,8 @@ def detectors(root):
         feat = f"{HEADS[kind]}.conv_feat"
         settings = {
             "num_classes": CLASSES,
+            f"{kind}.backbone": "MobileNetV1",
+            "MobileNetV1.scale": 0.125,
             "FPN.out_channel": channels,
             f"{feat}.feat_in": channels,
             f"{feat}.feat_out": channels,
