@@ -27,8 +27,9 @@ from ppkd.utils.logger import get_logger
 if TYPE_CHECKING:
     from ppkd.engine.trainer import Trainer
 
-DWARFS = 10.0
-"""A distillation term is remarked on when it is so many times the sum of the task losses."""
+DWARFS = 100.0
+"""A distillation term is remarked on when it is so many times the sum of the task losses; published weights of feature
+losses may begin at ten or twenty times."""
 FINGERPRINT = 12
 
 logger = get_logger(__name__)
@@ -116,7 +117,7 @@ def _first_losses(
     model.set_progress(float(epoch))
     ready = {name: loss for name, loss in model.losses.items() if prepared or not loss.due(epoch)}
     seen: Comparison = model.compare(batch, ready)
-    logger.info("What is compared:\n%s", pair_table(model, seen.student, seen.teacher))
+    logger.info("What is compared:\n%s", pair_table(ready, seen.student, seen.teacher))
     task = {name: term.item() for name, term in seen.task.items()}
     distilled = {name: term.item() for name, term in seen.distilled.items()}
     weights = {name: loss.weight_at(epoch) for name, loss in ready.items()}

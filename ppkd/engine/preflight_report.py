@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ppkd.distill.losses.level_wise import LevelWise
-from ppkd.distill.model import DistillModel
 from ppkd.structures import Record
 
 if TYPE_CHECKING:
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 WIDTH = 120
 
 
-def pair_table(model: DistillModel, student: Record, teacher: Record) -> str:
+def pair_table(losses: Mapping[str, DistillLoss], student: Record, teacher: Record) -> str:
     """One row for every pair of levels that a loss compares: its stride, both shapes, and what is trained for it."""
     table = _table("loss", "type", "entry", "stride", "student", "teacher", "adapter")
-    for name, loss in model.losses.items():
+    for name, loss in losses.items():
         adapters = _adapters(loss)
         pairs = [(entry, pair) for entry in loss.consumes for pair in loss.pairs.get(entry, ())]
         for row, (entry, pair) in enumerate(pairs):
