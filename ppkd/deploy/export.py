@@ -17,6 +17,7 @@ from ppkd.config import check, runtime
 from ppkd.deploy.fuse import fused
 from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
+from ppkd.models.layers.rep_vgg import merged
 from ppkd.models.modes import evaluation_mode
 from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import output_folder
@@ -78,7 +79,9 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
     try:
         with evaluation_mode(detector):
-            shipped = fused(detector, _trace_batch()) if options.fuse_conv_bn else detector
+            shipped = merged(detector)
+            if options.fuse_conv_bn:
+                shipped = fused(shipped, _trace_batch())
             with _suppression(shipped, cfg, options.nms):
                 _save(shipped, cfg, options, work / "model")
         description.write(work / FILE_NAME)

@@ -13,13 +13,15 @@ from ppkd.models.layers.select import take_rows
 
 
 class Matches(Protocol):
-    """What an assigner says of P cells in each of N images: ``box`` int64 and ``positive`` bool, both [N, P]."""
+    """What an assigner says of P cells in each of N images, int64 and bool [N, P]."""
 
     @property
-    def box(self) -> Tensor: ...
+    def box(self) -> Tensor:
+        """Which box a cell answers for, 0 where it answers for none."""
 
     @property
-    def positive(self) -> Tensor: ...
+    def positive(self) -> Tensor:
+        """Whether a cell answers for a box."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ppkd.config import register
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets, cell_targets
 from ppkd.models.assigners.ground_truth import pad_truth
-from ppkd.models.heads.anchor_generator import cell_corners
+from ppkd.models.heads.anchor_generator import cell_points
 from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.fcos_feat import FCOSFeat
@@ -134,12 +134,7 @@ class GFLHead(TowerHead):
 
     def points(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels."""
-        points = []
-        for i, spec in enumerate(self.in_specs):
-            height, width = levels[i].shape[-2:]
-            corners = cell_corners(height, width, spec.stride, self.cell_offset)
-            points.append(paddle.concat([corners, paddle.full([height * width, 1], float(spec.stride))], axis=-1))
-        return points
+        return cell_points(levels, [spec.stride for spec in self.in_specs], self.cell_offset)
 
     @paddle.no_grad()
     def assign(self, record: DistributionRecord, batch: Batch) -> CellTargets:

@@ -1,0 +1,81 @@
+"""Convolutions that train as two branches and are shipped as one (Ding et al., "RepVGG", arXiv:2101.03697)."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import paddle
+from paddle import ParamAttr, Tensor, nn
+from paddle.nn import functional as F
+from paddle.nn.initializer import Constant
+from paddle.regularizer import L2Decay
+
+from ppkd.models.layers.conv_bn_act import ACTIVATIONS, Activation, ConvBNAct
+
+M = TypeVar("M", bound=nn.Layer)
+
+
+class RepVggBlock(nn.Layer):
+    """The sum of a 3x3 and a 1x1 convolution, each normalised, then an activation; the size stays.
+
+    With ``alpha`` a trained factor, 1 at the start, multiplies the 1x1 branch.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, act: Activation, alpha: bool = False):
+        super().__init__()
+        self._act = act
+        self.conv1 = ConvBNAct(in_channels, out_channels, 3)
+        self.conv2 = ConvBNAct(in_channels, out_channels, 1)
+        self.alpha = None
+        if alpha:
+            attr = ParamAttr(initializer=Constant(1.0), regularizer=L2Decay(0.0))
+            self.alpha = self.create_parameter([1], attr=attr)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_channels, H, W] to [N, out_channels, H, W]."""
+        second = self.conv2(x)
+        return ACTIVATIONS[self._act](self.conv1(x) + (second if self.alpha is None else self.alpha * second))
+
+    @paddle.no_grad()
+    def merged(self) -> MergedConv:
+        """The single convolution that computes the same in evaluation mode."""
+        weight, bias = _folded(self.conv1)
+        small, shift = _folded(self.conv2)
+        factor = 1.0 if self.alpha is None else self.alpha
+        return MergedConv(weight + factor * F.pad(small, [1, 1, 1, 1]), bias + factor * shift, self._act)
+
+
+class MergedConv(nn.Layer):
+    """A 3x3 convolution of ``weight`` [out, in, 3, 3] and ``bias`` [out], and an activation."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, act: Activation):
+        super().__init__()
+        self._act = act
+        self.conv = nn.Conv2D(weight.shape[1], weight.shape[0], 3, padding=1)
+        self.conv.weight.set_value(weight)
+        self.conv.bias.set_value(bias)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in, H, W] to [N, out, H, W]."""
+        return ACTIVATIONS[self._act](self.conv(x))
+
+
+def merged(model: M) -> M:
+    """``model`` with a single convolution for every :class:`RepVggBlock`: a copy if it has any, for evaluation only."""
+    if not any(isinstance(layer, RepVggBlock) for layer in model.sublayers()):
+        return model
+    model = copy.deepcopy(model)
+    for parent in model.sublayers(include_self=True):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, RepVggBlock):
+                setattr(parent, name, child.merged())
+    return model
+
+
+def _folded(unit: ConvBNAct) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution with the normalisation behind it in evaluation mode."""
+    norm = unit.bn
+    scale = norm.weight / paddle.sqrt(norm._variance + norm._epsilon)
+    return unit.conv.weight * scale.reshape([-1, 1, 1, 1]), norm.bias - norm._mean * scale
