@@ -113,6 +113,7 @@ def test_missing_images_are_counted_and_all_missing_is_an_error(tmp_path: Path) 
         (lambda c: c["images"][0].update(file_name=None), "wrong 'file_name'"),
         (lambda c: c["images"][0].update(id=10**30), "expected an integer"),
         (lambda c: c["categories"].append({"id": [8], "name": "list"}), "wrong 'id'"),
+        (lambda c: c["categories"].append({"id": "8", "name": "text"}), "wrong 'id'"),
     ],
 )
 def test_a_malformed_json_is_an_error_that_says_where(tmp_path: Path, change: object, message: str) -> None:
@@ -133,7 +134,7 @@ def test_a_missing_or_broken_json_is_an_error(tmp_path: Path) -> None:
             coco(tmp_path)
 
 
-@pytest.mark.parametrize("stated", [float("nan"), float("inf"), -48, "high", [48], None])
+@pytest.mark.parametrize("stated", [float("nan"), float("inf"), -48, "high", [48], None, 2**63, "1e30"])
 def test_a_senseless_image_size_is_an_unknown_one(tmp_path: Path, stated: object) -> None:
     content = coco_content(2)
     content["images"][1].update(height=stated)

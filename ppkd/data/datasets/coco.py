@@ -151,7 +151,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 def categories(content: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Ids and names of the categories, in the file's order; raises :class:`DataError` for repeated ids."""
-    ids = tuple(_need(entry, "id", "category", path, int | str) for entry in content["categories"])
+    ids = tuple(_need(entry, "id", "category", path, int) for entry in content["categories"])
     names = tuple(str(_need(entry, "name", "category", path)) for entry in content["categories"])
     repeated = [number for number in ids if ids.count(number) > 1]
     if repeated:

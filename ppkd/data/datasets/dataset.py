@@ -15,6 +15,7 @@ from ppkd.data.table import AnnotationTable
 from ppkd.utils.errors import DataError
 
 SHOWN = 200
+LARGEST_SIDE = 2**31 - 1
 
 
 class DetectionDataset(Sequence[Annotation]):
@@ -145,8 +146,9 @@ def read_lines(path: Path, expected: str) -> tuple[str, ...]:
 
 
 def stated_side(value: Any) -> int:
-    """A height or width as an annotation file states it, 0 (unknown) unless it is a positive number."""
+    """A height or width as an annotation file states it, 0 (unknown) unless it is a number an image can have."""
     try:
-        return max(int(float(value)), 0)
+        side = int(float(value))
     except (TypeError, ValueError, OverflowError):
         return 0
+    return side if 0 < side <= LARGEST_SIDE else 0
