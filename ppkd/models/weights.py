@@ -12,6 +12,7 @@ from paddle import nn
 
 from ppkd.models.detectors.detector import Detector
 from ppkd.utils.class_names import class_names
+from ppkd.utils.conversion import STUDENTS
 from ppkd.utils.download import fetch
 from ppkd.utils.errors import WeightsError
 from ppkd.utils.serialization import read_weights
@@ -123,10 +124,12 @@ def _load(model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str, strict
 
 
 def _check(report: LoadReport, model: str, strict: bool) -> None:
+    inside = any(name.startswith(STUDENTS) for name in report.unexpected)
+    hint = ". They hold a student inside: tools/convert_weights.py takes it out" if inside else ""
     if strict and not report.complete:
-        raise WeightsError(f"the weights do not fit this {model}, nothing was loaded: {report}")
+        raise WeightsError(f"the weights do not fit this {model}, nothing was loaded: {report}{hint}")
     if report.total and not report.loaded:
-        raise WeightsError(f"nothing in the file fits this {model}; are these weights of another model? {report}")
+        raise WeightsError(f"nothing in the file fits this {model}; are these weights of another model? {report}{hint}")
 
 
 def _refuse_broken(arrays: Mapping[str, np.ndarray], source: str) -> None:

@@ -89,6 +89,8 @@ def test_nms_cannot_be_left_out_of_a_detector_that_has_none(
     detector: nn.Layer, config: Callable, tmp_path: Path
 ) -> None:
     class Bare(nn.Layer):
+        class_names = None
+
         def deployable(self) -> nn.Layer:
             return self
 

@@ -138,3 +138,11 @@ def test_integers_are_no_weights(tmp_path):
     write_weights(tmp_path / "m.pdparams", given)
     with pytest.raises(WeightsError, match=r"head\.bias \(file int64, model float32\)"):
         load_weights(Net(), tmp_path / "m")
+
+
+@pytest.mark.parametrize("load", [load_weights, load_pretrain])
+def test_a_student_inside_of_a_file_is_told_how_to_get_out(tmp_path, load):
+    held = {f"student_model.{name}": array for name, array in arrays(Net()).items()}
+    write_weights(tmp_path / "old.pdparams", held)
+    with pytest.raises(WeightsError, match=r"They hold a student inside: tools/convert_weights\.py takes it out"):
+        load(Net(), tmp_path / "old")
