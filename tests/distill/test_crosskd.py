@@ -9,7 +9,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import load_config
 from ppkd.distill import Context, DistillModel, FrozenTeacher
-from ppkd.distill.losses import CrossKD, KDQualityFocalLoss
+from ppkd.distill.losses import LD, ClassKD, CrossKD, KDQualityFocalLoss
 from ppkd.distill.losses.crosskd import with_statistics_of
 from ppkd.models import build_detector
 from ppkd.structures.boxes import paired_overlap
@@ -242,6 +242,21 @@ def test_levels_that_the_student_lacks_add_nothing(detectors):
         level.set_value(level * 0.5 + 1.0)
     assert value.item() > 0
     assert loss(ours, theirs, context).item() == pytest.approx(value.item(), rel=1e-6)
+
+
+def test_version_2_of_gfl_learns_by_localisation_and_across_heads(detectors):
+    second = {"GFLHead.dgqp_module": "DGQP", "GFLHead.loss_qfl.use_sigmoid": "false"}
+    student, teacher = detectors("GFL", 0, **second), detectors("GFL", 1, **second)
+    specs = student.spec(), teacher.spec()
+    losses = {"ld": LD(*specs), "class": ClassKD(*specs), "across": CrossKD(*specs)}
+    model = DistillModel(student, FrozenTeacher(teacher), losses)
+    mark = model.teacher.fingerprint()
+    terms = model(sample())
+    assert all(terms[name].item() > 0 for name in losses)
+    terms["loss"].backward()
+    assert student.head.dgqp_module.reg_conv1.weight.grad.abs().max().item() > 0
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert model.teacher.fingerprint() == mark
 
 
 def test_a_context_without_the_teacher_is_named(detectors):

@@ -9,7 +9,7 @@ import pytest
 from ppkd.distill import Context
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.distill.losses.general_instances import general_instances
-from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec
+from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec, QualityRecord
 from ppkd.utils.errors import SpecError
 
 SIZE = 128
@@ -107,6 +107,21 @@ def test_gradients_stay_in_the_region_and_off_the_class_logits(region):
     for level, inside in zip(ours.box_dist, cells, strict=True):
         moved = (level.grad.abs().sum(axis=[1, 2]).flatten(1) > 0).numpy()
         np.testing.assert_array_equal(moved, inside.numpy())
+
+
+def test_quality_weighs_the_main_region_and_no_other():
+    ours, theirs = record(spec()), record(spec(), seed=1)
+    half = [paddle.full([2, 1, 1, *level.shape[3:]], 0.5) for level in ours.box_dist]
+    rated = QualityRecord(ours.neck, ours.cls_logits, ours.box_dist, half)
+    for loss, settings, factor in (
+        (LD, {"region": "main"}, 0.5),
+        (LD, {"region": "valuable"}, 1.0),
+        (ClassKD, {"region": "main"}, 1.0),
+    ):
+        built = loss(spec(), spec(), **settings)
+        plain, seen = (built(one, theirs, context(2, 1)).item() for one in (ours, rated))
+        assert plain > 0
+        assert seen == pytest.approx(factor * plain, rel=1e-5)
 
 
 @no_gibox
