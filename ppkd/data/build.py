@@ -71,8 +71,8 @@ def build_loader(
     ``batch_size`` and ``worker_num`` override the reader's and the top level's. The processes of a
     distributed run share the images, in training (which takes ``gradient_accumulation_steps`` batches per update) and
     in evaluation. ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) join every
-    batch. ``alone`` lets every process read all images, as in prediction. Raises :class:`ConfigError` for wrong settings,
-    :class:`DataError` when there are fewer images than a batch needs.
+    batch. ``alone`` lets every process read all images, as in prediction. Raises :class:`ConfigError` for wrong
+    settings, :class:`DataError` when there are fewer images than a batch needs.
     """
     name = f"{mode}Reader"
     reader: Reader = build(cfg, name)
