@@ -112,16 +112,16 @@ def left_alone(slim: Config, student: Config) -> list[str]:
     """
     if not is_theirs(slim):
         return []
-    return [key for key in STUDENTS if key in slim and _differs(slim[key], student, key)]
+    return [key for key in STUDENTS if key in slim and _differs(_only(slim, (key,)), student)]
 
 
-def _differs(theirs: Any, student: Config, key: str) -> bool:
-    """Whether ``theirs`` is not what the student's files have under ``key``, overrides left out."""
-    ours = student.get(key)
-    if key in student and student.mark(key) == OVERRIDE:
-        return False
+def _differs(theirs: Any, ours: Any) -> bool:
+    """Whether ``theirs`` has what ``ours`` has not, apart from what overrides have set in ``ours``."""
     if isinstance(theirs, Config) and isinstance(ours, Config):
-        return any(_differs(theirs[each], ours, each) for each in theirs)
+        written = (key for key in theirs if key not in ours or ours.mark(key) != OVERRIDE)
+        return any(_differs(theirs[key], ours.get(key)) for key in written)
+    if isinstance(theirs, tuple) and isinstance(ours, tuple) and len(theirs) == len(ours):
+        return any(map(_differs, theirs, ours))
     return bool(theirs != ours)
 
 

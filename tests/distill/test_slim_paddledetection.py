@@ -193,5 +193,6 @@ def _equal(ours, theirs, name):
 
 def test_overrides_of_the_student_are_nothing_the_slim_file_would_change(root, slim_file):
     slim = load_config(slim_file(CWD))
-    for overrides, named in (([], ["TrainReader", "epoch"]), (["epoch=5", "TrainReader.batch_size=2"], [])):
+    mine = ["epoch=5", "TrainReader.batch_size=2", "EvalReader.sample_transforms.1.Resize.interp=2"]
+    for overrides, named in (([], ["TrainReader", "epoch"]), (mine, [])):
         assert left_alone(slim, load_config(root / STUDENT, overrides)) == named
