@@ -54,6 +54,7 @@ def low_precision(dtype: LowDType, level: Level) -> Iterator[None]:
             yield
 
 
+@paddle.jit.not_to_static
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Inside, everything is float32 that gets float32, whatever holds outside."""

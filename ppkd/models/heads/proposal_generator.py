@@ -39,7 +39,6 @@ class ProposalGenerator:
         self.eta = eta
         self.topk_after_collect = topk_after_collect
 
-    @paddle.no_grad()
     def __call__(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], im_shape: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -48,7 +47,7 @@ class ProposalGenerator:
         ``logits`` [N, A, 1, H, W], ``deltas`` [N, A, 4, H, W] and ``anchors`` [H * W * A, 4] level by level;
         ``im_shape`` [N, 2] as in the batch.
         """
-        with full_precision():
+        with paddle.no_grad(), full_precision():
             maps = [[float32(level) for level in levels] for levels in (logits, deltas)]
             return self._best(maps[0], maps[1], anchors, im_shape)
 
