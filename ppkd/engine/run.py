@@ -186,9 +186,9 @@ def build_trainer(cfg: Config, slim: Config | None, options: TrainOptions) -> Tr
         describe=image_namer(dataset, unlabelled.get("unlabelled")),
     )
     names = model.deployable().class_names = tuple(dataset.class_names)
-    identity = Identity(names, _recorded(cfg, slim, options))
     batch = loader.images_per_update if options.auto_scale_lr else None
     schedule = build_schedule(cfg, len(loader), batch_size=batch)
+    identity = Identity(names, _recorded(cfg, slim, options, schedule.base_lr))
     if not processes.is_first():
         seed_everything(seed + processes.rank())
     return Trainer(
@@ -215,9 +215,9 @@ def _unlabelled(slim: Config | None) -> dict[str, Any]:
     return {"unlabelled": dataset, "unlabelled_batch_size": slim.get("unlabelled_batch_size")}
 
 
-def _recorded(cfg: Config, slim: Config | None, options: TrainOptions) -> dict[str, str]:
+def _recorded(cfg: Config, slim: Config | None, options: TrainOptions, base_lr: float) -> dict[str, str]:
     """What a run that is resumed must have in common with what was before."""
-    flags = {"--amp": options.amp, "--auto_scale_lr": options.auto_scale_lr, "processes": processes.count()}
+    flags = {"--amp": options.amp, "learning rate": base_lr, "processes": processes.count()}
     return record_settings(cfg, slim, **flags)
 
 

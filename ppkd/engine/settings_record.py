@@ -36,8 +36,8 @@ HARMLESS = frozenset(
 )
 """Top-level keys that change no step; ``epoch`` only says when to end."""
 
-HARMLESS_SLIM = frozenset({"slim.teacher.weights"})
-"""The fingerprint of the teacher tells whether it is the same, wherever its file is."""
+HARMLESS_NESTED = frozenset({"slim.teacher.weights", "LearningRate.base_batch_size"})
+"""The teacher's fingerprint tells whether it is the same, wherever its file is; the scaled rate is recorded itself."""
 
 ABSENT = "absent"
 
@@ -48,7 +48,7 @@ def record_settings(cfg: Config, slim: Config | None, **facts: Any) -> dict[str,
     if slim is not None:
         found.update(_leaves(slim.to_dict(), "slim"))
     found.update(facts)
-    return {key: json.dumps(value, default=str) for key, value in found.items() if key not in HARMLESS_SLIM}
+    return {key: json.dumps(value, default=str) for key, value in found.items() if key not in HARMLESS_NESTED}
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

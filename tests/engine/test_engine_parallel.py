@@ -135,7 +135,7 @@ def test_a_signal_to_one_process_stops_both_and_the_pair_continues_with_the_same
 @pytest.mark.slow
 def test_a_process_that_ends_takes_the_others_along_and_the_reason_and_checkpoints_stay(shapes, tmp_path):
     """Killed, which only the launcher can tell; then by an image that only the second process reads."""
-    killed = ["-c", YOLO, *settings(shapes, tmp_path, 2, "epoch=90", "filename=killed")]
+    killed = ["-c", YOLO, *settings(shapes, tmp_path, 2, "epoch=90", "snapshot_epoch=1", "filename=killed")]
     run = start("train.py", *killed, log_dir=tmp_path / "log")
     wait_for(tmp_path / "killed" / "train.log", "Epoch: [2] [0/3]", run)
     os.kill(second_process(run), signal.SIGKILL)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
@@ -102,3 +103,22 @@ def test_schedulers_that_are_no_list_are_refused(tmp_path):
     file.write_text("architecture: YOLOv3\nLearningRate:\n  base_lr: 0.1\n  schedulers: 3\n")
     with pytest.raises(ConfigError, match=r"c\.yml:4: LearningRate\.schedulers is 3, expected a list"):
         build_schedule(load_config(file), steps_per_epoch=4)
+
+
+def test_the_rate_follows_the_batch_when_asked(caplog):
+    rate = LearningRate(base_lr=0.01, base_batch_size=16, schedulers=[PiecewiseDecay(milestones=[1], gamma=0.1)])
+    logging.getLogger("ppkd").propagate = True
+    with caplog.at_level(logging.INFO, "ppkd"):
+        scaled = rate.schedule(10, batch_size=4)
+    assert "base_lr * batch / base_batch_size = 0.01 * 4 / 16 = 0.0025" in caplog.text
+    assert (rate.schedule(10)(0), scaled(0), scaled(10)) == pytest.approx((0.01, 0.0025, 0.00025))
+
+
+def test_what_cannot_follow_the_batch_is_refused():
+    with pytest.raises(ConfigError, match="needs LearningRate.base_batch_size"):
+        LearningRate(schedulers=[PiecewiseDecay()]).schedule(10, batch_size=4)
+    absolute = PiecewiseDecay(milestones=[1], values=[0.1, 0.01])
+    with pytest.raises(ConfigError, match="absolute rates"):
+        LearningRate(base_batch_size=16, schedulers=[absolute]).schedule(10, batch_size=4)
+    with pytest.raises(ConfigError, match="base_batch_size is 0"):
+        LearningRate(base_batch_size=0)
