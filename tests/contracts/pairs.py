@@ -32,8 +32,13 @@ def small_config(detector: str) -> Config:
 
 @cache
 def _drawn(name: str, seed: int) -> Detector:
+    """The detector; where training starts from zeros, which would make any two equal, it has random weights too."""
     paddle.seed(seed)
-    return build_detector(small_config(name))
+    model = build_detector(small_config(name))
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.abs().max().item():
+            parameter.set_value(0.01 * paddle.randn(parameter.shape))
+    return model
 
 
 def detector(name: str, seed: int) -> Detector:
