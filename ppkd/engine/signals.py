@@ -50,7 +50,8 @@ class SignalWatch:
             self._in_worker(number)
         elif self.received is None:
             self.received = number
-            os.write(2, b"\nStopping after this step or evaluation; once more stops at once and saves nothing.\n")
+            again = b"; once more stops at once and saves nothing" if processes.count() == 1 else b""
+            os.write(2, b"\nStopping after this step or evaluation" + again + b".\n")
         elif processes.count() == 1:
             raise Interrupted(number)
 
