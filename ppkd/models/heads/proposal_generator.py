@@ -61,7 +61,7 @@ class ProposalGenerator:
                 deltas[i].flatten(1, 2),
                 im_shape,
                 level_anchors,
-                paddle.ones([paddle.shape(level_anchors)[0], 4]),
+                paddle.ones([level_anchors.shape[0], 4]),
                 pre_nms_top_n=self.pre_nms_top_n,
                 post_nms_top_n=self.pre_nms_top_n if self.topk_after_collect else self.post_nms_top_n,
                 nms_thresh=self.nms_thresh,
@@ -102,5 +102,5 @@ def _best_of_images(
 
 def _owners(scores: Tensor, counts: Tensor) -> Tensor:
     """The image of each of ``scores`` [M], of which the images have so many each, ``counts`` [N]."""
-    rows = paddle.arange(paddle.shape(scores)[0].astype("int64"))
+    rows = paddle.arange(scores.shape[0], dtype="int64")
     return paddle.searchsorted(counts.cumsum(), rows, right=True)

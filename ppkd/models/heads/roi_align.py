@@ -70,7 +70,7 @@ class RoIAlign:
     def _pool(self, features: Sequence[Tensor], proposals: Tensor) -> Tensor:
         level_of = self.level_of(proposals)
         rows = proposals.shape[1]
-        number = paddle.full([paddle.shape(proposals)[0]], rows, dtype="int32")
+        number = paddle.full([proposals.shape[0]], rows, dtype="int32")
         elsewhere = paddle.to_tensor(ELSEWHERE, dtype="float32")
         pooled = []
         for level in self.levels:

@@ -49,7 +49,7 @@ class MultiClassNMS(Suppression):
         """
         rows = None
         if boxes.ndim == 4:
-            rows = paddle.full([paddle.shape(boxes)[0]], boxes.shape[1], dtype="int32")
+            rows = paddle.full([boxes.shape[0]], boxes.shape[1], dtype="int32")
             boxes, scores = boxes.flatten(0, 1), scores.transpose([0, 2, 1]).flatten(0, 1)
         detections, _, counts = _C_ops.multiclass_nms3(
             boxes,
