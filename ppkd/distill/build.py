@@ -55,7 +55,7 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     check_slim(slim, cfg)
     student = build_detector(cfg)
     slim = _for_student(slim, cfg, student.spec())
-    teacher, source = _build_teacher(slim)
+    teacher = _build_teacher(slim)
     inherited = slim.at("student.inherit", None) or ()
     if inherited == "matching":
         _inherit_matching(student, teacher)
@@ -65,7 +65,7 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     for part in inherited if inherited != "matching" else ():
         _inherit(student, teacher, part, slim)
     consumed = {entry for loss in losses.values() for entry in loss.consumes}
-    frozen = FrozenTeacher(teacher, consumed, casts=bool(slim.at("teacher.amp", None)), source=source)
+    frozen = FrozenTeacher(teacher, consumed, casts=bool(slim.at("teacher.amp", None)))
     return DistillModel(student, frozen, losses)
 
 
@@ -142,12 +142,11 @@ def _teacher_config(slim: Config) -> Config:
     return config if isinstance(config, Config) else load_config(resolve(config, slim))
 
 
-def _build_teacher(slim: Config) -> tuple[Detector, str]:
-    """The teacher with its weights, and how many came from where."""
+def _build_teacher(slim: Config) -> Detector:
     teacher = build_detector(_teacher_config(slim))
-    report = str(load_weights(teacher, slim["teacher"]["weights"], strict=True))
+    report = load_weights(teacher, slim["teacher"]["weights"], strict=True)
     logger.info("Teacher: %s", report)
-    return teacher, report
+    return teacher
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
@@ -172,10 +171,10 @@ def _loss_spec(slim: Config, name: str) -> Config:
         )
     return settings.without("type").with_item("name", settings["type"], settings.mark("type"))
 
+
 def _loss_types() -> list[str]:
     """The names of all distillation losses, sorted."""
     return [name for name in names() if issubclass(lookup(name, "").cls, DistillLoss)]
-
 
 
 def _inherit_matching(student: Detector, teacher: Detector) -> None:

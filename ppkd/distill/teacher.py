@@ -28,14 +28,10 @@ class FrozenTeacher:
         entries: the record's entries that somebody consumes, by default all; with the neck alone, the head is not
             computed.
         casts: compute in the student's low precision where there is one, instead of in float32.
-        source: what its weights were read from, for people.
     """
 
-    def __init__(
-        self, detector: Detector, entries: Iterable[str] | None = None, *, casts: bool = False, source: str = ""
-    ) -> None:
+    def __init__(self, detector: Detector, entries: Iterable[str] | None = None, *, casts: bool = False) -> None:
         self.detector = detector
-        self.source = source
         self._casts = casts
         self._entries = set(detector.record.entries() if entries is None else entries)
         for parameter in detector.parameters():
