@@ -63,7 +63,7 @@ class DistillLoss(nn.Layer):
     """
 
     paper: ClassVar[str] = ""
-    """The arXiv number of the paper that the loss is from."""
+    """The arXiv number of the paper that the loss is from, or its id at OpenReview where it has none."""
     needs_ground_truth: ClassVar[bool] = False
 
     def __init__(

@@ -66,7 +66,7 @@ def methods(configs: Path) -> list[Method]:
 
 def markdown(found: Sequence[Method]) -> str:
     """A page with the methods as a GitHub-flavoured table."""
-    heading, *rows = _cells(found, code="`{}`", link="[arXiv {0}](https://arxiv.org/abs/{0})")
+    heading, *rows = _cells(found, code="`{}`", link="[{0}]({1})")
     lines = [heading, ["---"] * len(heading), *rows]
     return INTRODUCTION + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
@@ -76,7 +76,7 @@ def table(found: Sequence[Method]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    heading, *rows = _cells(found, code="{}", link="arXiv {}")
+    heading, *rows = _cells(found, code="{}", link="{0}")
     made = Table(*heading, title="Teachers that a loss takes for each student", show_lines=True)
     for row in rows:
         made.add_row(*map(Text, row))
@@ -116,6 +116,13 @@ def _cells(found: Sequence[Method], *, code: str, link: str) -> list[list[str]]:
     for method in found:
         consumes = " or ".join(", ".join(code.format(entry) for entry in entries) for entries in method.consumes)
         teachers = [", ".join(method.teachers[student]) or "-" for student in students]
-        paper = link.format(method.paper) if method.paper else "-"
+        paper = link.format(*_source(method.paper)) if method.paper else "-"
         rows.append([code.format(method.name), consumes or "-", paper, *teachers])
     return rows
+
+
+def _source(paper: str) -> tuple[str, str]:
+    """What to call a paper, and its address."""
+    if "." in paper:
+        return f"arXiv {paper}", f"https://arxiv.org/abs/{paper}"
+    return f"OpenReview {paper}", f"https://openreview.net/forum?id={paper}"

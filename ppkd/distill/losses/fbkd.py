@@ -1,4 +1,4 @@
-"""FBKD: attention-guided and non-local distillation of features (Zhang and Ma, ICLR 2021, no arXiv number)."""
+"""FBKD: attention-guided and non-local distillation of features (Zhang and Ma, ICLR 2021, OpenReview uKhGRvM8QNH)."""
 
 from __future__ import annotations
 
@@ -116,6 +116,8 @@ class FBKD(LevelWise):
     Raises:
         ConfigError: not as many numbers of one as of the other.
     """
+
+    paper = "uKhGRvM8QNH"
 
     def __init__(
         self,
