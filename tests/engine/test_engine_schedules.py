@@ -115,7 +115,7 @@ def test_the_rate_follows_the_batch_when_asked(caplog):
 
 
 def test_what_cannot_follow_the_batch_is_refused():
-    with pytest.raises(ConfigError, match="needs LearningRate.base_batch_size"):
+    with pytest.raises(ConfigError, match=r"needs LearningRate\.base_batch_size"):
         LearningRate(schedulers=[PiecewiseDecay()]).schedule(10, batch_size=4)
     absolute = PiecewiseDecay(milestones=[1], values=[0.1, 0.01])
     with pytest.raises(ConfigError, match="absolute rates"):
