@@ -43,7 +43,7 @@ class ATSSAssigner:
     and in PaddleDetection's PP-YOLOE; if it is not given, the head that asks decides.
     """
 
-    def __init__(self, *, topk: int = 9, deviation: Deviation | None = None):
+    def __init__(self, *, topk: int = 9, deviation: Deviation | None = None, force_gt_matching: Literal[False] = False):
         self.topk = topk
         self.deviation = deviation
 

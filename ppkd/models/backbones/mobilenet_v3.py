@@ -12,6 +12,7 @@ from paddle.regularizer import L2Decay
 
 from ppkd.config import register
 from ppkd.models.layers.norm import NormType, batch_norm
+from ppkd.models.layers.squeeze_excite import SqueezeExcite
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
 
@@ -102,25 +103,6 @@ class ConvBN(nn.Layer):
         return F.relu(x) if self._act == "relu" else F.hardswish(x)
 
 
-class SqueezeExcite(nn.Layer):
-    """Scales each channel by a gate computed from all channels' means (Hu et al., arXiv:1709.01507)."""
-
-    def __init__(self, channels: int, *, lr: float, conv_decay: float, reduction: int = 4):
-        super().__init__()
-
-        def conv(inputs: int, outputs: int) -> nn.Conv2D:
-            attrs = [ParamAttr(learning_rate=lr, regularizer=L2Decay(conv_decay)) for _ in range(2)]
-            return nn.Conv2D(inputs, outputs, 1, weight_attr=attrs[0], bias_attr=attrs[1])
-
-        self.conv1 = conv(channels, channels // reduction)
-        self.conv2 = conv(channels // reduction, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, H, W] to the same shape."""
-        gate = F.relu(self.conv1(F.adaptive_avg_pool2d(x, 1)))
-        return x * F.hardsigmoid(self.conv2(gate), slope=0.2, offset=0.5)
-
-
 class InvertedResidual(nn.Layer):
     """Expand, filter each channel, optionally excite, project; with a shortcut where shapes allow."""
 
@@ -131,7 +113,9 @@ class InvertedResidual(nn.Layer):
         self.bottleneck_conv = conv(expand, expand, block.kernel, stride=block.stride, groups=expand, act=block.act)
         self.mid_se = None
         if block.excite:
-            self.mid_se = SqueezeExcite(expand, lr=conv.keywords["lr"], conv_decay=conv.keywords["conv_decay"])
+            self.mid_se = SqueezeExcite(
+                expand, slope=0.2, lr=conv.keywords["lr"], conv_decay=conv.keywords["conv_decay"]
+            )
         self.linear_conv = conv(expand, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,25 +12,16 @@ from paddle.nn.initializer import Assign, Constant, Normal
 
 from ppkd.config import register
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
-from ppkd.models.assigners.cell_targets import RatedTargets, cell_targets
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
-from ppkd.models.casting import float32, full_precision
-from ppkd.models.heads.anchor_generator import cell_points
 from ppkd.models.heads.dense_head import prior_logit
+from ppkd.models.heads.task_aligned_head import TaskAlignedHead
 from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
-from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
-from ppkd.models.postprocess.dense_decode import by_anchor, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Batch, DistributionRecord, LevelSpec
-from ppkd.structures.boxes import decode_distances, encode_distances, paired_overlap
+from ppkd.structures import DistributionRecord, LevelSpec
 from ppkd.utils.errors import ConfigError
-
-LAST_BIN_MARGIN = 0.01
-"""Target distances end so much below the last bin, in strides."""
 
 
 class ESEAttn(nn.Layer):
@@ -58,14 +49,15 @@ class LossWeights:
 @register(
     shared=("num_classes",), inject=("static_assigner", "assigner", "nms"), without_effect=("use_varifocal_loss",)
 )
-class PPYOLOEHead(nn.Layer):
-    """Per cell C class logits and, for each of the four sides, a distribution over 0..``reg_max`` strides.
+class PPYOLOEHead(TaskAlignedHead):
+    """A task-aligned head whose levels, coarsest first, have layers of their own.
 
-    Boxes belong to cells by ``static_assigner`` before the epoch ``static_assigner_epoch`` and by ``assigner``, which
-    looks at the predictions, from then on. ``grid_cell_offset`` moves the cells' points by so many strides;
-    ``grid_cell_scale`` strides is the side of a cell's anchor, which only the static assigner sees. ``loss_weight``
-    has the factors ``class``, ``iou`` and ``dfl``.
+    ``grid_cell_offset`` is the ``cell_offset`` of :class:`TaskAlignedHead`, which explains the other settings;
+    ``loss_weight`` has the factors ``class``, ``iou`` and ``dfl``.
     """
+
+    terms = ("loss_cls", "loss_iou", "loss_dfl")
+    last_bin_margin = 0.01
 
     def __init__(
         self,
@@ -95,9 +87,8 @@ class PPYOLOEHead(nn.Layer):
         self.num_classes = num_classes
         self.reg_max = reg_max
         self.grid_cell_scale = grid_cell_scale
-        self.grid_cell_offset = grid_cell_offset
+        self.cell_offset = grid_cell_offset
         self.static_assigner_epoch = static_assigner_epoch
-        self.epoch = 0.0
         self.static_assigner = static_assigner or ATSSAssigner()
         self.assigner = assigner or TaskAlignedAssigner()
         self.nms = nms
@@ -113,14 +104,9 @@ class PPYOLOEHead(nn.Layer):
         self.proj_conv = _projection(reg_max)
 
     @property
-    def post_process(self) -> PPYOLOEHead:
-        """Who decodes and suppresses, with ``nms``: the head itself."""
-        return self
-
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels and stride of what :meth:`record` adds to the neck's maps."""
-        counts = {"cls_logits": self.num_classes, "box_dist": 4 * (self.reg_max + 1)}
-        return {name: tuple(LevelSpec(count, spec.stride) for spec in self.in_specs) for name, count in counts.items()}
+    def bins(self) -> Tensor:
+        """The distances 0..``reg_max`` float32 [1, reg_max + 1, 1, 1], in strides."""
+        return self.proj_conv.weight
 
     def record(self, features: list[Tensor]) -> DistributionRecord:
         """The raw numbers of ``features``, level by level."""
@@ -130,67 +116,6 @@ class PPYOLOEHead(nn.Layer):
             classes.append(self.pred_cls[i](self.stem_cls[i](feature, mean) + feature).unsqueeze(1))
             sides.append(self.pred_reg[i](self.stem_reg[i](feature, mean)).unsqueeze(1))
         return DistributionRecord(neck=features, cls_logits=classes, box_dist=sides)
-
-    def points(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels."""
-        return cell_points(levels, [spec.stride for spec in self.in_specs], self.grid_cell_offset)
-
-    def boxes(self, record: DistributionRecord) -> list[Tensor]:
-        """Corner boxes float32 [N, H * W, 4] of all cells, in pixels of the input, level by level."""
-        points = self.points(record.cls_logits)
-        return [
-            decode_distances(points[i][:, :2], self._distances(by_anchor(level)) * points[i][:, 2:])
-            for i, level in enumerate(record.box_dist)
-        ]
-
-    @paddle.no_grad()
-    def assign(self, record: DistributionRecord, batch: Batch) -> RatedTargets:
-        """Class, box and rating for every cell of ``record``; any image may be without boxes."""
-        points, truth = self.points(record.cls_logits), pad_truth(batch)
-        cells = paddle.concat(points)
-        half = cells[:, 2:] * (self.grid_cell_scale / 2)
-        anchors = paddle.concat([cells[:, :2] - half, cells[:, :2] + half], axis=-1)
-        boxes = paddle.concat(self.boxes(record), axis=1)
-        if self.epoch >= self.static_assigner_epoch:
-            scores = F.sigmoid(join_levels(record.cls_logits).astype("float32"))
-            aligned = self.assigner(scores, boxes, cells[:, :2], truth)
-            return RatedTargets.of(cell_targets(points, anchors, truth, aligned, self.num_classes), aligned.rating)
-        matches = self.static_assigner(anchors, [level.shape[0] for level in points], truth, deviation="sample")
-        targets = cell_targets(points, anchors, truth, matches, self.num_classes)
-        shared, union = paired_overlap(boxes, targets.boxes)
-        return RatedTargets.of(targets, targets.positive * shared / union.clip(min=1e-9))
-
-    def loss(self, record: DistributionRecord, targets: RatedTargets) -> dict[str, Tensor]:
-        """Scalars ``loss_cls``, ``loss_iou`` and ``loss_dfl``, divided by the sum of all ratings, 1 at least."""
-        total = over_batch(targets.rating.sum()).clip(min=1)
-        strides = targets.points[:, 2:]
-        points, wanted = targets.points[:, :2] / strides, targets.boxes / strides
-        sides = join_levels(record.box_dist)
-        boxes = decode_distances(points, self._distances(sides))
-        distances = encode_distances(points, wanted).clip(0, self.reg_max - LAST_BIN_MARGIN)
-        weight = targets.rating
-        return {
-            "loss_cls": self.loss_class(join_levels(record.cls_logits), targets.labels, weight) / total,
-            "loss_iou": self.loss_box(boxes, wanted, weight) / total,
-            "loss_dfl": self.loss_dfl(self._split(sides), distances, weight.unsqueeze(-1) / 4) / total,
-        }
-
-    def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
-        """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
-        record = self.record(features).map(float32)
-        with full_precision():
-            scale = paddle.concat([scale_factor.flip(axis=1)] * 2, axis=1).unsqueeze(1)
-            scores = F.sigmoid(join_levels(record.cls_logits)).transpose([0, 2, 1])
-            detections, counts = self.nms(paddle.concat(self.boxes(record), axis=1) / scale, scores)
-        return {"bbox": detections, "bbox_num": counts}
-
-    def _distances(self, sides: Tensor) -> Tensor:
-        """Distances l, t, r, b float32 [..., 4] in strides of logits [..., 4 * (reg_max + 1)], bins fastest."""
-        project = self.proj_conv.weight.reshape([-1, 1]).astype("float32")
-        return paddle.matmul(F.softmax(self._split(sides), axis=-1), project).squeeze(-1)
-
-    def _split(self, sides: Tensor) -> Tensor:
-        return sides.astype("float32").reshape([0] * (sides.ndim - 1) + [4, self.reg_max + 1])
 
 
 def _output(channels: int, numbers: int, bias: float) -> nn.Conv2D:

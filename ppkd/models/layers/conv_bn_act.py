@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from paddle import Tensor, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.nn import functional as F
+from paddle.nn.initializer import Initializer
 
 from ppkd.models.layers.norm import batch_norm
 
@@ -19,7 +20,10 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class ConvBNAct(nn.Layer):
-    """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride]; no bias; ``act`` None: no activation."""
+    """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride]; no bias; ``act`` None: no activation.
+
+    ``weight_init`` is the convolution's where it is not Paddle's own.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class ConvBNAct(nn.Layer):
         stride: int = 1,
         groups: int = 1,
         act: Activation | None = None,
+        weight_init: Initializer | None = None,
     ):
         super().__init__()
         self._act = act
@@ -40,6 +45,7 @@ class ConvBNAct(nn.Layer):
             stride=stride,
             padding=(kernel - 1) // 2,
             groups=groups,
+            weight_attr=ParamAttr(initializer=weight_init),
             bias_attr=False,
         )
         self.bn = batch_norm(out_channels)

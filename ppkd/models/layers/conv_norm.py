@@ -31,6 +31,7 @@ class ConvNormLayer(nn.Layer):
         kernel: int,
         *,
         stride: int = 1,
+        groups: int = 1,
         norm_type: TowerNorm | None,
         norm_decay: float = 0.0,
         freeze_norm: bool = False,
@@ -45,6 +46,7 @@ class ConvNormLayer(nn.Layer):
             kernel,
             stride=stride,
             padding=(kernel - 1) // 2,
+            groups=groups,
             weight_attr=ParamAttr(initializer=weight_init or Normal(0.0, 0.01)),
             bias_attr=ParamAttr(learning_rate=bias_lr) if bias else False,
         )

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
 
 
-@register
+@register(without_effect=("use_sigmoid",))
 class VarifocalLoss(nn.Layer):
     """Cross-entropy of scores p and ratings q: weighted by q at the class of a target, by alpha p^gamma elsewhere.
 
     The gradient passes through p^gamma too, as in PaddleDetection. ``loss_weight`` multiplies the result.
+    ``use_sigmoid`` changes nothing: where PaddleDetection passes scores, their logits come here.
     """
 
-    def __init__(self, *, alpha: float = 0.75, gamma: float = 2.0, loss_weight: float = 1.0):
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        loss_weight: float = 1.0,
+        iou_weighted: Literal[True] = True,
+    ):
         super().__init__()
         self.alpha = alpha
         self.gamma = gamma
