@@ -257,6 +257,11 @@ def test_settings_that_do_not_fit_together(config, override, words):
         build_detector(config(override))
 
 
+def test_settings_of_the_reference_that_mean_nothing_here_may_stay(config):
+    idle = ["RPNHead.anchor_generator.variance=[1,1,1,1]", "BBoxAssigner.cascade_iou=[0.5,0.6,0.7]"]
+    check(config(*idle, "BBoxPostProcess.decode={name: RCNNBox, code_type: decode_center_size}"))
+
+
 def test_settings_without_a_name_belong_to_the_only_class_there_is(config):
     check(config("RPNHead.test_proposal={name: ProposalGenerator, post_nms_top_n: 7}"))
     named = build_detector(config("RPNHead.test_proposal={name: ProposalGenerator, post_nms_top_n: 7}"))

@@ -13,7 +13,7 @@ from ppkd.models.assigners.sampling import check_sample, priorities, sample
 from ppkd.models.layers.select import take_rows
 
 
-@register(shared=("num_classes",))
+@register(shared=("num_classes",), without_effect=("assign_on_cpu", "cascade_iou"))
 class BBoxAssigner:
     """``batch_size_per_im`` proposals of each image train, at most ``fg_fraction`` of them on objects.
 

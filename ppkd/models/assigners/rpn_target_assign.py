@@ -14,7 +14,7 @@ from ppkd.models.assigners.max_iou_assigner import Matches, MaxIoUAssigner
 from ppkd.models.assigners.sampling import check_sample, priorities, sample
 
 
-@register
+@register(without_effect=("assign_on_cpu",))
 class RPNTargetAssign:
     """``batch_size_per_im`` anchors of each image count, at most ``fg_fraction`` of them on objects.
 

@@ -13,7 +13,7 @@ from ppkd.config import register
 from ppkd.utils.errors import ConfigError
 
 
-@register
+@register(without_effect=("variance",))
 class AnchorGenerator(nn.Layer):
     """Per cell every one of the ``anchor_sizes`` with every one of the ``aspect_ratios`` (height / width).
 
@@ -56,7 +56,7 @@ class AnchorGenerator(nn.Layer):
         return (shifts + getattr(self, f"cell_{level}").unsqueeze(0)).flatten(0, 1)
 
 
-@register
+@register(without_effect=("variance",))
 class RetinaAnchorGenerator(AnchorGenerator):
     """Per cell ``scales_per_octave`` sizes times the ``aspect_ratios`` (height / width), smallest size first.
 

@@ -13,7 +13,7 @@ from ppkd.models.postprocess.decoder import Decoder
 from ppkd.structures.boxes import area, decode_deltas
 
 
-@register(shared=("num_classes",))
+@register(shared=("num_classes",), without_effect=("box_normalized", "code_type"))
 class RCNNBox(Decoder):
     """A box of its own for every proposal and class, cut at the image; ``prior_box_var`` divides the raw offsets."""
 
