@@ -110,6 +110,12 @@ def names() -> list[str]:
     return sorted(_COMPONENTS)
 
 
+def shared_names() -> set[str]:
+    """The top-level keys that some component takes its settings from."""
+    _discover()
+    return {key for component in _COMPONENTS.values() for key in component.shared}
+
+
 @cache
 def _discover() -> None:
     """Import every module of the rooms, so that a new file needs no list to be edited."""

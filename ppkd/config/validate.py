@@ -10,7 +10,7 @@ from typing import Any
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
 from ppkd.config.options import runtime, runtime_keys
-from ppkd.config.registry import find, lookup, names
+from ppkd.config.registry import find, lookup, names, shared_names
 from ppkd.config.value import Config, LocatedError, Mark
 from ppkd.utils.errors import nearest
 
@@ -79,7 +79,7 @@ def check(cfg: Config) -> None:
     noted once in the log.
     """
     options = runtime(cfg)
-    known = {*runtime_keys(), *READERS, *DATASETS}
+    known = {*runtime_keys(), *shared_names(), *READERS, *DATASETS}
     idle = {key for key in cfg if key in WITHOUT_EFFECT and key not in known}
     blocks = [key for key in cfg if key not in known | idle and not cfg.mark(key).anchor]
     for key in blocks:

@@ -27,10 +27,11 @@ def test_every_config_is_valid_from_the_root(path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("path", DETECTORS, ids=IDS)
-def test_cosine_schedules_end_with_the_run(path: Path) -> None:
+def test_cosine_schedules_last_as_long_as_the_run(path: Path) -> None:
+    """PP-YOLOE+ and the larger PicoDets end before their cosine does, as published."""
     config = load_config(ROOT / path)
     for scheduler in config.at("LearningRate.schedulers"):
-        assert scheduler.get("max_epochs", config["epoch"]) == config["epoch"]
+        assert scheduler.get("max_epochs", config["epoch"]) >= config["epoch"]
 
 
 @pytest.mark.parametrize("path", DETECTORS, ids=IDS)
