@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,4 +97,5 @@ def plan(settings: Comparison, folder: Path) -> tuple[Run, dict[str, list[Run]]]
 
 def _student(settings: Comparison, name: str, seed: int) -> Run:
     options = (*settings.options, *settings.student_options, f"seed={seed}")
-    return Run(f"{name.replace(' ', '_')}-{seed}", settings.student, options)
+    folder = re.sub(r"[^\w.-]+", "_", name)
+    return Run(f"{folder}-{seed}", settings.student, options)

@@ -23,7 +23,7 @@ seeds: [0, 1]
 options: [epoch=1]
 methods:
   L2: {{slim: slim/distill/yolov3_l2.yml, options: [slim.losses.l2.weight=10]}}
-  fine grained: {{slim: slim/distill/yolov3_fine_grained.yml}}
+  fine, grained: {{slim: slim/distill/yolov3_fine_grained.yml}}
 """
 
 
@@ -45,7 +45,7 @@ def test_every_method_has_a_run_for_each_seed_from_the_same_teacher(study, tmp_p
     assert {name: [run.name for run in runs] for name, runs in students.items()} == {
         "baseline": ["baseline-0", "baseline-1"],
         "L2": ["L2-0", "L2-1"],
-        "fine grained": ["fine_grained-0", "fine_grained-1"],
+        "fine, grained": ["fine_grained-0", "fine_grained-1"],
     }
     weights = f"slim.teacher.weights={tmp_path / 'teacher' / 'model_final'}"
     of_teacher = (f"slim.teacher.config={TEACHER}", weights)
