@@ -85,7 +85,10 @@ def test_instances_dense_in_one_space_only_are_candidates_when_there_are_no_othe
 def test_blocks_change_nothing(monkeypatch):
     features = random_features(130)
     whole = select(*features, Selection())
-    monkeypatch.setattr("ppkd.distill.prototypes.selection.BLOCK", 7 * 130)
+    units = F.normalize(features[0], axis=1)
+    expected = density(units, 0.1)
+    monkeypatch.setattr("ppkd.distill.prototypes.selection.BLOCK", 40)
+    assert_close(density(units, 0.1), expected, rtol=1e-5)
     assert select(*features, Selection()) == whole
 
 

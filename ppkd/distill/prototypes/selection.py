@@ -13,8 +13,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-BLOCK = 2**20
-"""How many similarities are held at once: 4 MiB in each of the few temporaries, which a processor's cache can hold."""
+BLOCK = 1024
+"""The side of the blocks of similarities that are held at once: 4 MiB, which a processor's cache can hold."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Choice:
 def select(student: Tensor, teacher: Tensor, settings: Selection) -> list[int]:
     """The rows of the prototypes, in the order in which they were chosen.
 
-    The time is that of the densities, n^2 C, and of ``count`` steps of n C^2 each; no more than ``BLOCK`` pairs of
-    instances are looked at at once, so that the memory is linear in n.
+    The time is that of the densities, n^2 C, and of ``count`` steps of n C^2 each; of all pairs of instances a
+    block is looked at at once, so that the memory is linear in n.
 
     Args:
         student: features of n >= 1 instances of one class on one level, float32 (n, C).
@@ -78,13 +78,16 @@ class Selection:
 
 def density(features: Tensor, sigma: float) -> Tensor:
     """sum over m of exp(-((1 - x_n . x_m) / sigma)^2) for rows of unit length (n, C): (n,)."""
-    count = features.shape[0]
-    rows = max(1, BLOCK // count)
-    parts = []
-    for first in range(0, count, rows):
-        distance = (1.0 - paddle.matmul(features[first : first + rows], features, transpose_y=True)) / sigma
-        parts.append(paddle.exp(-distance * distance).sum(axis=1))
-    return paddle.concat(parts)
+    blocks = [features[first : first + BLOCK] for first in range(0, features.shape[0], BLOCK)]
+    sums = [paddle.zeros([block.shape[0]]) for block in blocks]
+    for i, one in enumerate(blocks):
+        for j, other in enumerate(blocks[i:], start=i):
+            distance = (1.0 - paddle.matmul(one, other, transpose_y=True)) / sigma
+            kernel = paddle.exp(-distance * distance)
+            sums[i] += kernel.sum(axis=1)
+            if j > i:
+                sums[j] += kernel.sum(axis=0)
+    return paddle.concat(sums)
 
 
 def dense_instances(student: Tensor, teacher: Tensor, quantile: float) -> Tensor:
