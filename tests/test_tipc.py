@@ -32,7 +32,7 @@ KEYS = {
     60: "numpy_infer_input",
     62: "to_static_train",
 }
-CHAINS = ("yolov3_mobilenet_v1_270e_coco", "gfl_r18vd_1x_coco")
+CHAINS = ("yolov3_mobilenet_v1_270e_coco", "picodet_s_320_coco_lcnet")
 SKIPPED = shutil.ignore_patterns(".git", ".venv", "output", "dataset", "weights", ".*_cache", "__pycache__")
 
 
