@@ -92,7 +92,7 @@ class OptimizerBuilder:
 def _check_optimizer(kind: str, settings: Mapping[str, Any]) -> None:
     if not isinstance(kind, str) or kind not in OPTIMIZERS:
         raise ConfigError(
-            f"OptimizerBuilder.optimizer.type: no optimizer '{kind}'{nearest(kind, OPTIMIZERS)}; "
+            f"OptimizerBuilder.optimizer.type: no optimizer '{kind}'{nearest(str(kind), OPTIMIZERS)}; "
             f"known: {', '.join(OPTIMIZERS)}"
         )
     known = [name for name in inspect.signature(OPTIMIZERS[kind].__init__).parameters if name not in _OURS]
