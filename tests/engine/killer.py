@@ -33,9 +33,10 @@ def child(arguments: list[str], output: Path) -> None:
 def main(output: Path) -> None:
     import ppkd.engine.run  # noqa: F401
 
+    output.touch()
     for line in sys.stdin:
         arguments, seconds = json.loads(line)
-        seen = output.stat().st_size if output.exists() else 0
+        seen = output.stat().st_size
         pid = os.fork()
         if pid == 0:
             child(arguments, output)
