@@ -7,6 +7,7 @@ import json
 import numpy as np
 import paddle
 import pytest
+from one_picture import batch, check_learning
 
 import ppkd
 from ppkd.deploy.engine import EagerEngine, InferenceEngine
@@ -41,17 +42,6 @@ def stir(model):
         elif name.endswith(("_mean", "bn.bias")) or "pred_" in name:
             tensor.set_value(rng.normal(0, 0.2, tensor.shape).astype("float32"))
     return model
-
-
-def batch(side=128, boxes=((8, 8, 72, 88), (64, 32, 120, 100))):
-    image = np.random.default_rng(1).standard_normal((2, 3, side, side)).astype("float32")
-    return {
-        "image": paddle.to_tensor(image),
-        "im_shape": paddle.full([2, 2], float(side)),
-        "scale_factor": paddle.ones([2, 2]),
-        "gt_bbox": [paddle.to_tensor(boxes, dtype="float32"), paddle.zeros([0, 4])],
-        "gt_class": [paddle.to_tensor([1, 3][: len(boxes)]), paddle.zeros([0], dtype="int64")],
-    }
 
 
 def test_names_are_those_of_published_weights(root, monkeypatch):
@@ -155,21 +145,4 @@ def test_settings_that_do_not_fit_are_named(small, override, message):
 
 @pytest.mark.slow
 def test_it_learns_one_picture_with_both_assigners(small):
-    model = small("PPYOLOEHead.static_assigner_epoch=1")
-    optimizer = paddle.optimizer.AdamW(2e-3, parameters=model.parameters())
-    inputs = batch()
-    values = []
-    for step in range(60):
-        model.set_progress(step / 30)
-        terms = model(inputs)
-        terms["loss"].backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        values.append(float(terms["loss"]))
-    assert np.mean(values[25:30]) < 0.6 * values[0]
-    model.eval()
-    found = model.predict(inputs)
-    rows = found["bbox"][: int(found["bbox_num"][0])].numpy()
-    best = {int(label): rows[rows[:, 0] == label][0] for label in (1, 3)}
-    np.testing.assert_allclose(best[1][2:], [8, 8, 72, 88], atol=8)
-    np.testing.assert_allclose(best[3][2:], [64, 32, 120, 100], atol=8)
+    check_learning(small("PPYOLOEHead.static_assigner_epoch=1"), rate=2e-3, steps=60)
