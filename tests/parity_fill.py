@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-FOLDER = Path(__file__).parent / "data" / "parity"
+FOLDER = Path(__file__).parent / "fixtures" / "parity"
 
 
 def stream(name: str, salt: int = 0) -> np.random.RandomState:

@@ -15,7 +15,7 @@ import paddle
 from paddle import Tensor, nn
 from parity_fill import FOLDER, fill, load_case
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 
 
 def names(prefix: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_room.reader_cases import make_config, write_coco
+from data.reader_cases import make_config, write_coco
 from paddle import nn
 
 from ppkd.data import build_dataset, build_loader

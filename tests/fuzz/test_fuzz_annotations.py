@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from data_room.reader_cases import CLASSES, coco_content, write_coco, write_picture, write_xml
+from data.reader_cases import CLASSES, coco_content, write_coco, write_picture, write_xml
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import NAMES, NUMBERS, altered, damaged

@@ -19,7 +19,7 @@ from ppkd.models.postprocess.diou_nms import DIoUNMS, VotingClusterDIoUNMS, gree
 from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
 from ppkd.utils.errors import ConfigError
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 CASES = json.loads((GOLDEN / "votenms.json").read_text())
 KINDS = [DIoUNMS, VotingClusterDIoUNMS]
 NMS_PLACES = {

@@ -26,7 +26,7 @@ from ppkd.structures import QualityRecord
 from ppkd.structures.boxes import decode_distances, encode_distances, pairwise_iou
 from ppkd.utils.errors import ConfigError
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 SMALL = [
     "num_classes=3",
     "ResNet.depth=18",

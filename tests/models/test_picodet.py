@@ -45,7 +45,7 @@ def stir(model):
 def test_names_are_those_of_published_weights(root, monkeypatch):
     monkeypatch.chdir(root)
     model = ppkd.build_detector(ppkd.load_config("configs/picodet/picodet_s_320_coco_lcnet.yml"))
-    keys = json.loads((root / "tests/data/parity/keys/picodet_s_320_lcnet.keys.json").read_text())
+    keys = json.loads((root / "tests/fixtures/parity/keys/picodet_s_320_lcnet.keys.json").read_text())
     assert {name: list(t.shape) for name, t in model.state_dict().items()} == dict(keys)
 
 

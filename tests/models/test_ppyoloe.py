@@ -47,7 +47,7 @@ def stir(model):
 def test_names_are_those_of_published_weights(root, monkeypatch):
     monkeypatch.chdir(root)
     model = ppkd.build_detector(ppkd.load_config("configs/ppyoloe/ppyoloe_plus_crn_s_80e_coco.yml"))
-    keys = json.loads((root / "tests/data/parity/keys/ppyoloe_plus_crn_s.keys.json").read_text())
+    keys = json.loads((root / "tests/fixtures/parity/keys/ppyoloe_plus_crn_s.keys.json").read_text())
     assert {name: list(t.shape) for name, t in model.state_dict().items()} == dict(keys)
 
 
