@@ -54,7 +54,7 @@ class Undecoded(nn.Layer):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The record's entries except the neck's, entry by entry, level by level."""
         record = self.model.extract({"image": image})
-        return tuple(tensor for name in record.entries() if name != "neck" for tensor in record.tensors(name))
+        return tuple(tensor for name in record.tensors if name != "neck" for tensor in record[name])
 
 
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:

@@ -1,37 +1,26 @@
-"""What passes between the modules: batches, records and specs."""
+"""What passes between the modules: batches, ground truth, records and specs."""
 
+from ppkd.structures.abilities import Abilities, Ability
 from ppkd.structures.batch import Batch
-from ppkd.structures.records import (
-    FEATURES,
-    BoxDeltaRecord,
-    DenseRecord,
-    DistributionRecord,
-    QualityRecord,
-    Record,
-    RoIRecord,
-    TowerDeltaRecord,
-    TowerDistributionRecord,
-    TowerQualityRecord,
-    TowerRecord,
-    YOLORecord,
-)
-from ppkd.structures.specs import PER_PROPOSAL, DetectorSpec, LevelSpec
+from ppkd.structures.entry import NO_STRIDE, Activation, Coding, Entries, Entry, Kind, LevelSpec, Role
+from ppkd.structures.ranking import best_scores, scores
+from ppkd.structures.record import Record
+from ppkd.structures.specs import DetectorSpec
 
 __all__ = [
-    "FEATURES",
-    "PER_PROPOSAL",
+    "NO_STRIDE",
+    "Abilities",
+    "Ability",
+    "Activation",
     "Batch",
-    "BoxDeltaRecord",
-    "DenseRecord",
+    "Coding",
     "DetectorSpec",
-    "DistributionRecord",
+    "Entries",
+    "Entry",
+    "Kind",
     "LevelSpec",
-    "QualityRecord",
     "Record",
-    "RoIRecord",
-    "TowerDeltaRecord",
-    "TowerDistributionRecord",
-    "TowerQualityRecord",
-    "TowerRecord",
-    "YOLORecord",
+    "Role",
+    "best_scores",
+    "scores",
 ]

@@ -1,44 +1,56 @@
-"""What a detector advertises: channels, stride and anchors of every entry it records."""
+"""What a detector advertises before it has seen an image: its entries and what else it can do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
+from ppkd.structures.entry import Entries, Kind, Role
 from ppkd.utils.errors import SpecError
-
-PER_PROPOSAL = 0
-"""The stride of what lies on no grid."""
-
-
-@dataclass(frozen=True)
-class LevelSpec:
-    """One pyramid level: ``channels`` per anchor, ``stride`` in pixels of the network's input, ``anchors`` per cell.
-
-    What is recorded per proposal instead of per cell has the ``stride`` :data:`PER_PROPOSAL`.
-    """
-
-    channels: int
-    stride: int
-    anchors: int = 1
 
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """The shapes of a detector's record; the keys of ``entries`` are the record's fields."""
+    """The entries of a detector's record by name, and its abilities (see :mod:`ppkd.structures.abilities`)."""
 
     name: str
     num_classes: int
-    class_activation: Literal["sigmoid", "softmax"]
-    entries: Mapping[str, tuple[LevelSpec, ...]]
+    entries: Entries
+    abilities: frozenset[str] = field(default_factory=frozenset)
 
-    def offers(self, names: Iterable[str], asker: str) -> None:
-        """Raise :class:`SpecError` unless every one of ``names`` is recorded; ``asker`` is who consumes them."""
+    def of(self, *roles: Role, kind: Kind | None = None) -> tuple[str, ...]:
+        """The names of the entries of these ``roles``, of one ``kind`` where it is given, in the record's order."""
+        return tuple(
+            name for name, entry in self.entries.items() if entry.role in roles and (kind is None or entry.kind == kind)
+        )
+
+    def only(self, names: Collection[str]) -> DetectorSpec:
+        """The same with no entries but ``names``."""
+        return replace(self, entries={name: entry for name, entry in self.entries.items() if name in names})
+
+    def require(self, names: Iterable[str], asker: str, *, kind: Kind | None = None) -> None:
+        """Raise :class:`SpecError` unless every one of ``names`` is recorded, as ``kind`` where it is given.
+
+        ``asker`` is who consumes them.
+        """
         names = list(names)
-        missing = [name for name in names if name not in self.entries]
-        if missing:
+        if missing := [name for name in names if name not in self.entries]:
             raise SpecError(
                 f"{asker} consumes {names}, but {self.name} records {sorted(self.entries)}: it lacks {missing}. "
                 f"Choose a detector that records them, or a loss that consumes only {sorted(self.entries)}."
+            )
+        if wrong := [name for name in names if kind not in (None, self.entries[name].kind)]:
+            compared, found = ("cell by cell", "rows") if kind == "grid" else ("row by row", "a grid")
+            fitting = sorted(name for name, entry in self.entries.items() if entry.kind == kind)
+            raise SpecError(
+                f"{asker} compares {compared}, but {self.name} records {wrong} as {found}. Choose among {fitting}, or "
+                "another loss."
+            )
+
+    def require_abilities(self, names: Iterable[str], asker: str) -> None:
+        """Raise :class:`SpecError` unless the detector is able to do every one of ``names``; ``asker`` needs them."""
+        if missing := sorted(set(names) - self.abilities):
+            raise SpecError(
+                f"{asker} needs {', '.join(missing)} of {self.name}, which offers "
+                f"{', '.join(sorted(self.abilities)) or 'nothing but its record'}: choose another detector or loss."
             )

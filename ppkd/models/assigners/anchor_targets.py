@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import paddle
 from paddle import Tensor
 
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.max_iou_assigner import Matches
 from ppkd.models.layers.select import take_rows
 from ppkd.structures.boxes import encode_deltas
+from ppkd.structures.truth import Truth
 
 IGNORED = -1
 
@@ -32,7 +32,7 @@ class AnchorTargets:
 
 
 def anchor_targets(
-    anchors: Tensor, truth: PaddedTruth, matches: Matches, num_classes: int, weights: Sequence[float]
+    anchors: Tensor, truth: Truth, matches: Matches, num_classes: int, weights: Sequence[float]
 ) -> AnchorTargets:
     """Targets for corner ``anchors`` float32 [P, 4]; ``weights`` multiply the offsets."""
     classes = paddle.take_along_axis(truth.labels, matches.box, axis=1)

@@ -11,8 +11,8 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.structures.boxes import encode_distances, pairwise_iou, xyxy_to_cxcywh
+from ppkd.structures.truth import Truth
 
 Deviation = Literal["population", "sample"]
 
@@ -48,7 +48,7 @@ class ATSSAssigner:
         self.deviation = deviation
 
     def __call__(
-        self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth, *, deviation: Deviation = "population"
+        self, anchors: Tensor, sizes: Sequence[int], truth: Truth, *, deviation: Deviation = "population"
     ) -> ATSSMatches:
         """Matches of corner ``anchors`` float32 [P, 4], ``sizes`` of them on each level; padding matches nothing.
 
@@ -65,13 +65,13 @@ class ATSSAssigner:
         claimed = paddle.full_like(overlap, -1).put_along_axis(candidates, values, 2)
         return ATSSMatches(claimed.argmax(axis=1), claimed.max(axis=1) >= 0, threshold)
 
-    def thresholds(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> Tensor:
+    def thresholds(self, anchors: Tensor, sizes: Sequence[int], truth: Truth) -> Tensor:
         """The overlap float32 [N, M] from which on candidates are positive; arguments as for a call."""
         overlap = pairwise_iou(truth.boxes, anchors.unsqueeze(0))
         values = paddle.take_along_axis(overlap, self._candidates(anchors, sizes, truth), axis=2)
         return self._threshold(values, self.deviation or "population")
 
-    def _candidates(self, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth) -> Tensor:
+    def _candidates(self, anchors: Tensor, sizes: Sequence[int], truth: Truth) -> Tensor:
         """Indices int64 [N, M, K] of the anchors nearest to each box."""
         centres, targets = xyxy_to_cxcywh(anchors)[:, :2], xyxy_to_cxcywh(truth.boxes)[..., :2]
         distance = ((targets.unsqueeze(2) - centres) ** 2).sum(axis=-1).sqrt()

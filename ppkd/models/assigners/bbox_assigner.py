@@ -7,10 +7,10 @@ from paddle import Tensor
 
 from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import IGNORED
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.max_iou_assigner import Matches, MaxIoUAssigner
 from ppkd.models.assigners.sampling import check_sample, priorities, sample
 from ppkd.models.layers.select import take_rows
+from ppkd.structures.truth import Truth
 
 
 @register(shared=("num_classes",), without_effect=("assign_on_cpu", "cascade_iou"))
@@ -39,7 +39,7 @@ class BBoxAssigner:
         self.matcher = MaxIoUAssigner(positive_overlap=fg_thresh, negative_overlap=bg_thresh, allow_low_quality=False)
 
     def choose(
-        self, proposals: Tensor, valid: Tensor, truth: PaddedTruth, labelled: Tensor | None = None
+        self, proposals: Tensor, valid: Tensor, truth: Truth, labelled: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The proposals that train: corner boxes float32 [N, K, 4], zeros behind, and their number int64 [N].
 
@@ -64,12 +64,12 @@ class BBoxAssigner:
         counting = (paddle.arange(index.shape[1]) < number.unsqueeze(1)).astype("float32").unsqueeze(-1)
         return take_rows(proposals, index) * counting, number
 
-    def __call__(self, proposals: Tensor, valid: Tensor, truth: PaddedTruth) -> tuple[Tensor, Tensor]:
+    def __call__(self, proposals: Tensor, valid: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
         """Labels int64 [N, R] and boxes float32 [N, R, 4] as in ``TwoStageTargets`` of ``proposals`` [N, R, 4]."""
         matches = self.matcher(proposals, truth)
         return self._labels(matches, valid, truth), take_rows(truth.boxes, matches.box)
 
-    def _labels(self, matches: Matches, valid: Tensor, truth: PaddedTruth) -> Tensor:
+    def _labels(self, matches: Matches, valid: Tensor, truth: Truth) -> Tensor:
         classes = paddle.take_along_axis(truth.labels, matches.box, axis=1, broadcast=False)
         background = paddle.full_like(classes, self.num_classes)
         ignored = paddle.full_like(classes, IGNORED)

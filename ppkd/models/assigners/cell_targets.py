@@ -8,8 +8,8 @@ from typing import Protocol, Self
 import paddle
 from paddle import Tensor
 
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.layers.select import take_rows
+from ppkd.structures.truth import Truth
 
 
 class Matches(Protocol):
@@ -42,7 +42,7 @@ class CellTargets:
     positive: Tensor
     box: Tensor
     boxes: Tensor
-    truth: PaddedTruth
+    truth: Truth
 
     def levels(self, values: Tensor) -> list[Tensor]:
         """Values [N, P, ...] of all cells, level by level."""
@@ -62,7 +62,7 @@ class RatedTargets(CellTargets):
 
 
 def cell_targets(
-    points: list[Tensor], anchors: Tensor, truth: PaddedTruth, matches: Matches, num_classes: int
+    points: list[Tensor], anchors: Tensor, truth: Truth, matches: Matches, num_classes: int
 ) -> CellTargets:
     """Targets of cells at ``points`` float32 [H * W, 3] level by level with corner ``anchors`` float32 [P, 4]."""
     classes = paddle.take_along_axis(truth.labels, matches.box, axis=1)

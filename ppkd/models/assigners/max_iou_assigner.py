@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from paddle import Tensor
 
 from ppkd.config import register
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.structures.boxes import pairwise_iou
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ class MaxIoUAssigner:
         self.negative_overlap = negative_overlap
         self.allow_low_quality = allow_low_quality
 
-    def __call__(self, anchors: Tensor, truth: PaddedTruth) -> Matches:
+    def __call__(self, anchors: Tensor, truth: Truth) -> Matches:
         """Matches of corner ``anchors`` float32 [P, 4], or [N, P, 4] of each image; padding matches nothing."""
         boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
         overlap = pairwise_iou(boxes, anchors)

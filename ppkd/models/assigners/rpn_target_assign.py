@@ -9,9 +9,9 @@ from paddle import Tensor
 
 from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.max_iou_assigner import Matches, MaxIoUAssigner
 from ppkd.models.assigners.sampling import check_sample, priorities, sample
+from ppkd.structures.truth import Truth
 
 
 @register(without_effect=("assign_on_cpu",))
@@ -38,7 +38,7 @@ class RPNTargetAssign:
         self.use_random = use_random
         self.matcher = MaxIoUAssigner(positive_overlap=positive_overlap, negative_overlap=negative_overlap)
 
-    def __call__(self, anchors: Tensor, truth: PaddedTruth, *, shuffled: bool) -> AnchorTargets:
+    def __call__(self, anchors: Tensor, truth: Truth, *, shuffled: bool) -> AnchorTargets:
         """Targets for corner ``anchors`` float32 [P, 4]: class 0 on objects, 1 for background, -1 if it does not count.
 
         Unless ``shuffled`` the first anchors are taken.

@@ -9,8 +9,8 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.structures.boxes import encode_distances, pairwise_iou
+from ppkd.structures.truth import Truth
 
 INSIDE = 1e-9
 """A cell's point is inside a box if every side is farther away than this, in pixels."""
@@ -44,7 +44,7 @@ class TaskAlignedAssigner:
         self.eps = eps
 
     @paddle.no_grad()
-    def __call__(self, scores: Tensor, boxes: Tensor, points: Tensor, truth: PaddedTruth) -> AlignedMatches:
+    def __call__(self, scores: Tensor, boxes: Tensor, points: Tensor, truth: Truth) -> AlignedMatches:
         """Matches of cells at ``points`` float32 [P, 2] with predicted ``scores`` [N, P, C] and ``boxes`` [N, P, 4].
 
         Boxes and points are in pixels of the input; padding matches nothing.

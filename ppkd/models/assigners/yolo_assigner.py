@@ -9,9 +9,9 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppkd.models.assigners.ground_truth import PaddedTruth, pad_truth
-from ppkd.structures import Batch, YOLORecord
+from ppkd.structures import Record
 from ppkd.structures.boxes import cxcywh_to_xyxy, pairwise_iou, size_iou, xyxy_to_cxcywh
+from ppkd.structures.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,16 @@ class YOLOAssigner(nn.Layer):
         self.register_buffer("masks", paddle.to_tensor(anchor_masks, dtype="int64"), persistable=False)
 
     @paddle.no_grad()
-    def forward(self, record: YOLORecord, batch: Batch) -> YOLOTargets:
-        """Targets for the levels of ``record`` from the boxes of ``batch``; any image may be without boxes."""
-        truth = pad_truth(batch)
+    def forward(self, record: Record, truth: Truth) -> YOLOTargets:
+        """Targets for the levels of ``record`` from the boxes of ``truth``; any image may be without boxes."""
         size = xyxy_to_cxcywh(truth.boxes)[..., 2:]
         best = size_iou(size, self.anchors).argmax(axis=-1)
         wh = paddle.log((size / F.embedding(best, self.anchors)).clip(min=1e-9))
-        return YOLOTargets(tuple(self._level(level, raw, truth, best, wh) for level, raw in enumerate(record.box_xywh)))
+        return YOLOTargets(
+            tuple(self._level(level, raw, truth, best, wh) for level, raw in enumerate(record["box_xywh"]))
+        )
 
-    def _level(self, level: int, raw: Tensor, truth: PaddedTruth, best: Tensor, wh: Tensor) -> YOLOLevelTargets:
+    def _level(self, level: int, raw: Tensor, truth: Truth, best: Tensor, wh: Tensor) -> YOLOLevelTargets:
         _, anchors, _, height, width = raw.shape
         hit = (best.unsqueeze(-1) == self.masks[level]).astype("int64")
         anchor = (hit * paddle.arange(anchors)).sum(axis=-1)
@@ -101,9 +102,9 @@ class YOLOAssigner(nn.Layer):
             objectness_weight=score + (1 - positive) * self._empty(level, raw, truth),
         )
 
-    def _empty(self, level: int, raw: Tensor, truth: PaddedTruth) -> Tensor:
+    def _empty(self, level: int, raw: Tensor, truth: Truth) -> Tensor:
         """Float32 [N, A * H * W]: 1 where the predicted box overlaps no box by more than the threshold."""
-        boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
+        boxes = truth.boxes * truth.real.astype("float32").unsqueeze(-1)
         iou = pairwise_iou(self.boxes(level, raw), boxes)
         return (iou.max(axis=-1) <= self.ignore_thresh).astype("float32")
 

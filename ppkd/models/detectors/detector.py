@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.casting import float32, full_precision
-from ppkd.structures import Batch, DetectorSpec, Record
+from ppkd.structures import Abilities, Batch, DetectorSpec, Record, scores
+from ppkd.structures.truth import Truth, as_truth
 from ppkd.utils.errors import DataError
 
 
@@ -18,11 +19,14 @@ class Detector(nn.Layer):
 
     class_names: tuple[str, ...] | None = None
     """What the classes are called that the weights were trained on, where that is known."""
-    record: ClassVar[type[Record]]
 
     @abstractmethod
     def spec(self) -> DetectorSpec:
-        """Channels, stride and anchors of every entry of ``record``."""
+        """What every record of this detector holds, and the names of its abilities; known before any image."""
+
+    def abilities(self) -> Abilities:
+        """What this detector can do beyond recording, by the names of :mod:`ppkd.structures.abilities`."""
+        return {"features": self.features, "scores": scores, "assign": self.assign}
 
     @abstractmethod
     def features(self, batch: Batch) -> list[Tensor]:
@@ -30,17 +34,21 @@ class Detector(nn.Layer):
 
     @abstractmethod
     def extract(self, batch: Batch, like: Record | None = None) -> Record:
-        """The raw record of ``batch['image']``; the same entries in training and evaluation.
+        """The raw record of ``batch['image']``, of the same spec in training and evaluation.
 
-        ``like`` is another detector's record whose proposals are reused; one-stage detectors ignore it.
+        ``like`` is another detector's record whose proposals are used again by detectors with the ability ``at``.
         """
 
-    @abstractmethod
-    def assign(self, record: Any, batch: Batch) -> Any:
-        """Training targets for the cells or proposals of ``record`` from the ground truth of ``batch``."""
+    def assign(self, record: Record, truth: Truth | Batch) -> Any:
+        """Training targets for the cells or proposals of ``record`` from the ground truth, or a batch with it."""
+        return self.match(record, as_truth(truth))
 
     @abstractmethod
-    def loss(self, record: Any, targets: Any) -> dict[str, Tensor]:
+    def match(self, record: Record, truth: Truth) -> Any:
+        """What :meth:`assign` returns."""
+
+    @abstractmethod
+    def loss(self, record: Record, targets: Any) -> dict[str, Tensor]:
         """Named scalar loss terms, without their total."""
 
     @abstractmethod
@@ -52,7 +60,7 @@ class Detector(nn.Layer):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The named terms of :meth:`loss`, in float32, and their sum under ``loss``."""
-        record = self.extract(batch).reading(()).map(float32)
+        record = self.extract(batch).thinned(()).map(float32)
         with full_precision():
             terms = self.loss(record, self.assign(record, batch))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}

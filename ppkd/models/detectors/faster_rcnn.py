@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.two_stage_targets import TwoStageTargets
 from ppkd.models.detectors.detector import Detector, check_sides
 from ppkd.models.heads.bbox_head import BBoxHead
 from ppkd.models.heads.rpn_head import RPNHead
 from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
-from ppkd.structures import Batch, DetectorSpec, Record, RoIRecord
+from ppkd.structures import Abilities, Batch, DetectorSpec, Entry, Record
+from ppkd.structures.truth import Truth
 
 
 @register(inject=("backbone", "neck", "rpn_head", "bbox_head", "bbox_post_process"))
@@ -24,8 +22,6 @@ class FasterRCNN(Detector):
     In training mode the second stage sees a sample of the proposals and the boxes of the ground truth, in evaluation
     mode the best proposals. Loss terms are ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``.
     """
-
-    record: ClassVar[type[Record]] = RoIRecord
 
     def __init__(
         self,
@@ -49,13 +45,21 @@ class FasterRCNN(Detector):
         return self.bbox_post_process
 
     def spec(self) -> DetectorSpec:
-        """Levels in the order of the neck, finest first."""
+        """The neck's maps and the numbers of both stages."""
         return DetectorSpec(
             name=type(self).__name__,
             num_classes=self.bbox_head.num_classes,
-            class_activation="softmax",
-            entries={"neck": self.neck.out_specs, **self.bbox_head.entries(), **self.rpn_head.entries()},
+            entries={
+                "neck": Entry("feature", "grid", self.neck.out_specs),
+                **self.bbox_head.entries(),
+                **self.rpn_head.entries(),
+            },
+            abilities=frozenset(self.abilities()),
         )
+
+    def abilities(self) -> Abilities:
+        """Those of every detector, ``pool`` and ``at``."""
+        return {**super().abilities(), "pool": self.pool, "at": self.extract}
 
     def part(self, name: str) -> nn.Layer:
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``: both stages."""
@@ -69,48 +73,42 @@ class FasterRCNN(Detector):
         check_sides(image, self.backbone.out_specs[-1].stride)
         return self.neck(self.backbone(image))
 
-    def pool(self, neck: list[Tensor], proposals: Tensor) -> Tensor:
-        """What the second stage looks at: [N, R, C, side, side] of the neck's maps at corner boxes [N, R, 4]."""
-        return self.bbox_head.roi_extractor(neck, proposals)
+    def pool(self, record: Record, boxes: Tensor) -> Tensor:
+        """What the second stage gets: [N, R, C, side, side] of the neck's maps at corner ``boxes`` [N, R, 4]."""
+        return self.bbox_head.roi_extractor(record["neck"], boxes)
 
-    def extract(self, batch: Batch, like: Record | None = None) -> RoIRecord:
+    def extract(self, batch: Batch, like: Record | None = None) -> Record:
         """Both stages' raw numbers; at the proposals of ``like``, if it has any."""
         neck = self.features(batch)
         rpn_logits, rpn_deltas = self.rpn_head(neck)
-        if isinstance(like, RoIRecord):
-            proposals, number = like.proposals, like.proposal_num
+        if like is not None and "proposals" in like.tensors:
+            proposals, real = like.proposals, like.real
         else:
             proposals, number = self.rpn_head.propose(rpn_logits, rpn_deltas, _im_shape(batch))
             if self.training:
                 proposals, number = self.bbox_head.choose(proposals, number, batch)
-        pooled = self.pool(neck, proposals)
+            real = paddle.arange(proposals.shape[1]) < number.unsqueeze(1)
+        pooled = self.bbox_head.roi_extractor(neck, proposals)
         logits, deltas = self.bbox_head(pooled)
-        return RoIRecord(
-            neck=neck,
-            proposals=proposals,
-            proposal_num=number,
-            roi_features=pooled,
-            roi_logits=logits,
-            roi_deltas=deltas,
-            rpn_logits=rpn_logits,
-            rpn_deltas=rpn_deltas,
-        )
+        rows = {"proposals": proposals, "roi_features": pooled, "roi_logits": logits, "roi_deltas": deltas}
+        tensors = {name: [tensor] for name, tensor in rows.items()}
+        maps = {"neck": neck, "rpn_logits": rpn_logits, "rpn_deltas": rpn_deltas}
+        return Record(self.spec(), {**maps, **tensors}, real)
 
     @paddle.no_grad()
-    def assign(self, record: RoIRecord, batch: Batch) -> TwoStageTargets:
+    def match(self, record: Record, truth: Truth) -> TwoStageTargets:
         """The anchors that count and their targets, and a label for every proposal."""
-        truth = pad_truth(batch)
-        labels, boxes = self.bbox_head.bbox_assigner(record.proposals, record.valid(), truth)
+        labels, boxes = self.bbox_head.bbox_assigner(record.proposals, record.real, truth)
         return TwoStageTargets(self.rpn_head.assign(record, truth), labels, boxes)
 
-    def loss(self, record: RoIRecord, targets: TwoStageTargets) -> dict[str, Tensor]:
+    def loss(self, record: Record, targets: TwoStageTargets) -> dict[str, Tensor]:
         """Scalars ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``."""
         return {**self.rpn_head.loss(record, targets.rpn), **self.bbox_head.loss(record, targets)}
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Decoded and suppressed detections in pixels of the original images."""
         record = self.extract(batch)
-        raw, places = (record.roi_logits, record.roi_deltas), (record.proposals, record.valid())
+        raw, places = (record.roi_logits, record.roi_deltas), (record.proposals, record.real)
         return self.bbox_post_process(raw, places, batch["im_shape"], batch["scale_factor"])
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from paddle import nn
 
 from ppkd.config import register
 from ppkd.models.detectors.dense import DenseDetector
 from ppkd.models.heads.pico_head import PicoHeadV2
-from ppkd.structures import DistributionRecord, Record
 
 
 @register(inject=("backbone", "neck", "head"))
@@ -18,8 +15,6 @@ class PicoDet(DenseDetector):
 
     Loss terms are ``loss_vfl``, ``loss_bbox`` and ``loss_dfl``.
     """
-
-    record: ClassVar[type[Record]] = DistributionRecord
 
     def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, head: PicoHeadV2):
         super().__init__(backbone=backbone, neck=neck, head=head)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from paddle import nn
 
 from ppkd.config import register
 from ppkd.models.detectors.dense import DenseDetector
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.heads.ppyoloe_head import PPYOLOEHead
-from ppkd.structures import DistributionRecord, Record
 
 
 @register(inject=("backbone", "neck", "yolo_head"))
 class PPYOLOE(DenseDetector):
-    """One prediction per cell, whose four sides are distributions, on levels of strides 32, 16 and 8.
+    """One prediction per cell, whose four sides are distributions, on levels of strides 8, 16 and 32.
 
     Loss terms are ``loss_cls``, ``loss_iou`` and ``loss_dfl``. ``post_process`` is null in PaddleDetection's files: the
     head does that work.
     """
-
-    record: ClassVar[type[Record]] = DistributionRecord
 
     def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, yolo_head: PPYOLOEHead, post_process: None = None):
         Detector.__init__(self)

@@ -11,15 +11,15 @@ from paddle.nn.initializer import Normal
 
 from ppkd.config import register
 from ppkd.models.assigners.bbox_assigner import BBoxAssigner
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.two_stage_targets import TwoStageTargets
 from ppkd.models.casting import full_precision
 from ppkd.models.heads.roi_align import RoIAlign
 from ppkd.models.heads.two_fc_head import TwoFCHead
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
-from ppkd.structures import PER_PROPOSAL, Batch, LevelSpec, RoIRecord
+from ppkd.structures import Batch, Entry, LevelSpec, Record
 from ppkd.structures.boxes import encode_deltas
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 UNIT = (0.0, 0.0, 1.0, 1.0)
@@ -59,16 +59,14 @@ class BBoxHead(nn.Layer):
         self.bbox_score = _linear(head.out_channel, num_classes + 1, 0.01)
         self.bbox_delta = _linear(head.out_channel, 4 * num_classes, 0.001)
 
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels of what is recorded per proposal."""
-        counts = {
-            "proposals": 4,
-            "proposal_num": 1,
-            "roi_features": self.pooled_channels,
-            "roi_logits": self.num_classes + 1,
-            "roi_deltas": 4 * self.num_classes,
+    def entries(self) -> dict[str, Entry]:
+        """What is recorded of each proposal."""
+        return {
+            "proposals": Entry.rows("box", 4, coding="corners"),
+            "roi_features": Entry.rows("feature", self.pooled_channels),
+            "roi_logits": Entry.rows("class", self.num_classes + 1, activation="softmax"),
+            "roi_deltas": Entry.rows("box", 4 * self.num_classes, coding="deltas"),
         }
-        return {name: (LevelSpec(count, PER_PROPOSAL),) for name, count in counts.items()}
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [N, R, C + 1] and offsets [N, R, 4 * C] of what was pooled, [N, R, channels, side, side]."""
@@ -86,9 +84,9 @@ class BBoxHead(nn.Layer):
             return proposals[:, :count], number.clip(max=count)
         valid = paddle.arange(proposals.shape[1]) < number.unsqueeze(1)
         with full_precision():
-            return self.bbox_assigner.choose(proposals, valid, pad_truth(batch), batch.get("labelled"))
+            return self.bbox_assigner.choose(proposals, valid, Truth.of(batch), batch.get("labelled"))
 
-    def loss(self, record: RoIRecord, targets: TwoStageTargets) -> dict[str, Tensor]:
+    def loss(self, record: Record, targets: TwoStageTargets) -> dict[str, Tensor]:
         """Scalars ``loss_bbox_cls`` and ``loss_bbox_reg``, sums divided by the number of proposals that count.
 
         Proposals of images without any box train as background; PaddleDetection leaves them out if the whole batch has
@@ -101,7 +99,7 @@ class BBoxHead(nn.Layer):
         own = paddle.take_along_axis(chances, labels.clip(min=0).unsqueeze(-1), axis=-1, broadcast=False).squeeze(-1)
         return {"loss_bbox_cls": -(own * counted).sum() / total, "loss_bbox_reg": self._boxes(record, targets) / total}
 
-    def _boxes(self, record: RoIRecord, targets: TwoStageTargets) -> Tensor:
+    def _boxes(self, record: Record, targets: TwoStageTargets) -> Tensor:
         labels = targets.roi_labels
         positive = (labels >= 0) & (labels < self.num_classes)
         by_class = record.roi_deltas.unflatten(-1, [self.num_classes, 4])

@@ -10,7 +10,7 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Constant, Normal
 
 from ppkd.models.heads.fcos_feat import FCOSFeat
-from ppkd.structures import LevelSpec, TowerRecord
+from ppkd.structures import Entry, LevelSpec
 from ppkd.utils.errors import ConfigError
 
 
@@ -28,19 +28,24 @@ class TowerHead(nn.Layer):
         """Raw class and box maps [N, numbers, H, W] of the towers' features on the ``level`` of that position."""
 
     @abstractmethod
-    def complete(self, neck: list[Tensor], cls_features: list[Tensor], box_features: list[Tensor]) -> TowerRecord:
-        """The record of the maps of the ``neck`` and of the towers' features behind it, those of a TowerRecord."""
+    def complete(self, cls_features: list[Tensor], box_features: list[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers behind the towers' features ``cls_features`` and ``box_features``, by entry."""
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Raw class maps and box maps of the neck's ``features``, level by level."""
         return self.end(*self.begin(features))
 
-    def record(self, features: list[Tensor]) -> TowerRecord:
-        """The raw numbers of ``features``, split by anchor."""
-        return self.complete(features, *self.begin(features))
+    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers of the neck's ``features``, split by anchor, and the towers' features behind them."""
+        cls_features, box_features = self.begin(features)
+        numbers = self.complete(cls_features, box_features)
+        return {**numbers, "cls_features": cls_features, "box_features": box_features}
 
     def begin(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """``cls_features`` and ``box_features`` of a TowerRecord."""
+        """What the last convolution of the class tower and of the box tower gets, [N, 1, C, H, W] per level.
+
+        The activation before that convolution is not yet applied. A head can go on from another's features.
+        """
         inside = [self.conv_feat.lower(level) for level in features]
         return [classes.unsqueeze(1) for classes, _ in inside], [boxes.unsqueeze(1) for _, boxes in inside]
 
@@ -54,10 +59,10 @@ class TowerHead(nn.Layer):
             boxes.append(raw[1])
         return classes, boxes
 
-    def tower_entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels and stride of the towers' features."""
+    def tower_entries(self) -> dict[str, Entry]:
+        """The towers' features."""
         levels = tuple(LevelSpec(self.conv_feat.inner_channels, spec.stride) for spec in self.in_specs)
-        return {"cls_features": levels, "box_features": levels}
+        return {name: Entry("feature", "grid", levels) for name in ("cls_features", "box_features")}
 
 
 def output_conv(channels: int, numbers: int, bias: float = 0.0) -> nn.Conv2D:

@@ -12,7 +12,6 @@ from paddle.nn import functional as F
 from ppkd.config import register
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets, cell_targets
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.heads.anchor_generator import cell_points
 from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.heads.dgqp import DGQP
@@ -26,7 +25,8 @@ from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.postprocess.dense_decode import DensePostProcess, by_anchor, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Batch, DistributionRecord, LevelSpec, TowerDistributionRecord, TowerQualityRecord
+from ppkd.structures import Entry, LevelSpec, Record, scores
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 
@@ -94,37 +94,35 @@ class GFLHead(TowerHead):
             activation=F.sigmoid if dgqp_module is None else paddle.assign,
         )
 
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels and stride of what :meth:`record` adds to the neck's maps."""
-        counts = {"cls_logits": self.num_classes, "box_dist": 4 * (self.reg_max + 1)}
-        if self.dgqp_module is not None:
-            counts["quality"] = 1
+    def entries(self) -> dict[str, Entry]:
+        """What :meth:`numbers` gives."""
         numbers = {
-            name: tuple(LevelSpec(count, spec.stride) for spec in self.in_specs) for name, count in counts.items()
+            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
+            "box_dist": Entry("box", "grid", self._levels(4 * (self.reg_max + 1)), coding="distribution"),
         }
+        if self.dgqp_module is not None:
+            numbers["quality"] = Entry("quality", "grid", self._levels(1))
         return {**numbers, **self.tower_entries()}
+
+    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
+        return tuple(LevelSpec(channels, spec.stride) for spec in self.in_specs)
 
     def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Raw maps [N, C, H, W], in version 2 [N, C + 1, H, W], and of sides [N, 4 * (reg_max + 1), H, W]."""
         return self.gfl_head_cls(classes), getattr(self, self.scales[level])(self.gfl_head_reg(boxes))
 
-    def complete(
-        self, neck: list[Tensor], cls_features: list[Tensor], box_features: list[Tensor]
-    ) -> TowerDistributionRecord | TowerQualityRecord:
+    def complete(self, cls_features: list[Tensor], box_features: list[Tensor]) -> dict[str, list[Tensor]]:
         """The raw maps behind the towers' features, in version 2 with the quality of the boxes."""
         classes, sides = self.end(cls_features, box_features)
         numbers = {
-            "neck": neck,
             "cls_logits": [raw[:, : self.num_classes].unsqueeze(1) for raw in classes],
             "box_dist": [raw.unsqueeze(1) for raw in sides],
-            "cls_features": cls_features,
-            "box_features": box_features,
         }
-        if self.dgqp_module is None:
-            return TowerDistributionRecord(**numbers)
-        return TowerQualityRecord(**numbers, quality=[self.dgqp_module(raw).unsqueeze(1) for raw in sides])
+        if self.dgqp_module is not None:
+            numbers["quality"] = [self.dgqp_module(raw).unsqueeze(1) for raw in sides]
+        return numbers
 
-    def boxes(self, record: DistributionRecord) -> list[Tensor]:
+    def boxes(self, record: Record) -> list[Tensor]:
         """Corner boxes float32 [N, H * W, 4] of all cells, in pixels of the input, level by level."""
         points = self.points(record.cls_logits)
         return [
@@ -137,31 +135,30 @@ class GFLHead(TowerHead):
         return cell_points(levels, [spec.stride for spec in self.in_specs], self.cell_offset)
 
     @paddle.no_grad()
-    def assign(self, record: DistributionRecord, batch: Batch) -> CellTargets:
+    def assign(self, record: Record, truth: Truth) -> CellTargets:
         """Class and box for every cell of ``record``; any image may be without boxes."""
-        points, truth = self.points(record.cls_logits), pad_truth(batch)
+        points = self.points(record.cls_logits)
         cells = paddle.concat(points)
         half = cells[:, 2:] * (self.grid_cell_scale / 2)
         anchors = paddle.concat([cells[:, :2] - half, cells[:, :2] + half], axis=-1)
         matches = self.bbox_assigner(anchors, [level.shape[0] for level in points], truth)
         return cell_targets(points, anchors, truth, matches, self.num_classes)
 
-    def loss(self, record: DistributionRecord, targets: CellTargets) -> dict[str, Tensor]:
+    def loss(self, record: Record, targets: CellTargets) -> dict[str, Tensor]:
         """Scalars ``loss_qfl``, ``loss_bbox`` and ``loss_dfl``.
 
         The first is divided by the positive cells of the batch, counting one at least for each image.
         """
-        scores = join_levels(record.scores())
-        classes = scores if self.dgqp_module else join_levels(record.cls_logits)
-        weight = scores.detach().astype("float32").max(axis=-1) * targets.positive
+        ranked = join_levels(scores(record))
+        classes = ranked if self.dgqp_module else join_levels(record.cls_logits)
+        weight = ranked.detach().astype("float32").max(axis=-1) * targets.positive
         boxes = self.box_losses(join_levels(record.box_dist), weight, targets)
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
         return {"loss_qfl": self.loss_qfl(classes, targets.labels, boxes.quality) / positives, **boxes.terms}
 
-    def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
+    def detect(self, record: Record, scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
-        record = self.complete(features, *self.begin(features))
-        classes = record.scores() if self.dgqp_module else record.cls_logits
+        classes = scores(record) if self.dgqp_module else record.cls_logits
         return self.post_process(classes, record.box_dist, self.points(record.cls_logits), scale_factor)
 
 

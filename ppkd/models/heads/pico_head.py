@@ -24,7 +24,7 @@ from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import DistributionRecord, LevelSpec
+from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
 
 LEAST_SQUARE = 1e-9
@@ -106,8 +106,8 @@ class PicoHeadV2(TaskAlignedHead):
         """The distances 0..``reg_max`` float32 [reg_max + 1], in strides."""
         return self.distribution_project.project
 
-    def record(self, features: list[Tensor]) -> DistributionRecord:
-        """The raw numbers of ``features``, level by level."""
+    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers of the neck's ``features``, by entry and level."""
         classes, sides = [], []
         for i, feature in enumerate(features):
             tower, weighted = self.conv_feat(feature, i)
@@ -116,7 +116,7 @@ class PicoHeadV2(TaskAlignedHead):
                 logits = joint_logits(logits, self.cls_align[i](tower))
             classes.append(logits.unsqueeze(1))
             sides.append(self.head_reg_list[i](weighted).unsqueeze(1))
-        return DistributionRecord(neck=features, cls_logits=classes, box_dist=sides)
+        return {"cls_logits": classes, "box_dist": sides}
 
 
 def joint_logits(first: Tensor, second: Tensor) -> Tensor:

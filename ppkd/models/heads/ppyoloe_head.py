@@ -20,7 +20,7 @@ from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import DistributionRecord, LevelSpec
+from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ class LossWeights:
     shared=("num_classes",), inject=("static_assigner", "assigner", "nms"), without_effect=("use_varifocal_loss",)
 )
 class PPYOLOEHead(TaskAlignedHead):
-    """A task-aligned head whose levels, coarsest first, have layers of their own.
+    """A task-aligned head whose levels have layers of their own, numbered from the coarsest, as ``fpn_strides`` is.
 
     ``grid_cell_offset`` is the ``cell_offset`` of :class:`TaskAlignedHead`, which explains the other settings;
     ``loss_weight`` has the factors ``class``, ``iou`` and ``dfl``.
@@ -77,7 +77,7 @@ class PPYOLOEHead(TaskAlignedHead):
         loss_weight: dict[str, float] | None = None,
     ):
         super().__init__()
-        found = [spec.stride for spec in in_specs]
+        found = [spec.stride for spec in reversed(in_specs)]
         if list(fpn_strides) != found:
             raise ConfigError(
                 f"PPYOLOEHead.fpn_strides is {list(fpn_strides)}, but the neck's levels have strides {found}: "
@@ -96,7 +96,7 @@ class PPYOLOEHead(TaskAlignedHead):
         self.loss_class = VarifocalLoss(loss_weight=weights.cls)
         self.loss_box = GIoULoss(loss_weight=weights.iou)
         self.loss_dfl = DistributionFocalLoss(loss_weight=weights.dfl)
-        widths = [spec.channels for spec in in_specs]
+        widths = [spec.channels for spec in reversed(in_specs)]
         self.stem_cls = nn.LayerList([ESEAttn(width, act) for width in widths])
         self.stem_reg = nn.LayerList([ESEAttn(width, act) for width in widths])
         self.pred_cls = nn.LayerList([_output(width, num_classes, prior_logit(0.01)) for width in widths])
@@ -108,14 +108,14 @@ class PPYOLOEHead(TaskAlignedHead):
         """The distances 0..``reg_max`` float32 [1, reg_max + 1, 1, 1], in strides."""
         return self.proj_conv.weight
 
-    def record(self, features: list[Tensor]) -> DistributionRecord:
-        """The raw numbers of ``features``, level by level."""
+    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers of the neck's ``features``, by entry and level."""
         classes, sides = [], []
-        for i, feature in enumerate(features):
+        for i, feature in zip(reversed(range(len(self.in_specs))), features, strict=True):
             mean = F.adaptive_avg_pool2d(feature, 1)
             classes.append(self.pred_cls[i](self.stem_cls[i](feature, mean) + feature).unsqueeze(1))
             sides.append(self.pred_reg[i](self.stem_reg[i](feature, mean)).unsqueeze(1))
-        return DistributionRecord(neck=features, cls_logits=classes, box_dist=sides)
+        return {"cls_logits": classes, "box_dist": sides}
 
 
 def _output(channels: int, numbers: int, bias: float) -> nn.Conv2D:

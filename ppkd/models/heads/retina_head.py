@@ -10,7 +10,6 @@ from paddle import Tensor
 
 from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.max_iou_assigner import MaxIoUAssigner
 from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
 from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
@@ -20,8 +19,9 @@ from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.models.postprocess.dense_decode import DensePostProcess, by_anchor, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Batch, BoxDeltaRecord, LevelSpec, TowerDeltaRecord
+from ppkd.structures import Entry, LevelSpec, Record
 from ppkd.structures.boxes import decode_deltas
+from ppkd.structures.truth import Truth
 
 
 @register(
@@ -65,52 +65,49 @@ class RetinaHead(TowerHead):
         self.retina_cls = outputs(num_classes * self.num_anchors, prior_logit(prior_prob))
         self.retina_reg = outputs(4 * self.num_anchors)
 
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels per anchor, stride and anchors of what :meth:`record` adds to the neck's maps."""
-        counts = {"cls_logits": self.num_classes, "box_deltas": 4}
-        numbers = {
-            name: tuple(LevelSpec(count, spec.stride, self.num_anchors) for spec in self.in_specs)
-            for name, count in counts.items()
+    def entries(self) -> dict[str, Entry]:
+        """What :meth:`numbers` gives."""
+        return {
+            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
+            "box_deltas": Entry("box", "grid", self._levels(4), coding="deltas"),
+            **self.tower_entries(),
         }
-        return {**numbers, **self.tower_entries()}
+
+    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
+        return tuple(LevelSpec(channels, spec.stride, self.num_anchors) for spec in self.in_specs)
 
     def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Raw maps [N, A * C, H, W] and [N, A * 4, H, W]; all levels share their convolutions."""
         return self.retina_cls(classes), self.retina_reg(boxes)
 
-    def complete(self, neck: list[Tensor], cls_features: list[Tensor], box_features: list[Tensor]) -> TowerDeltaRecord:
+    def complete(self, cls_features: list[Tensor], box_features: list[Tensor]) -> dict[str, list[Tensor]]:
         """The raw maps behind the towers' features, split by anchor."""
         classes, boxes = self.end(cls_features, box_features)
-        return TowerDeltaRecord(
-            neck=neck,
-            cls_logits=[raw.reshape([0, self.num_anchors, self.num_classes, *raw.shape[2:]]) for raw in classes],
-            box_deltas=[raw.reshape([0, self.num_anchors, 4, *raw.shape[2:]]) for raw in boxes],
-            cls_features=cls_features,
-            box_features=box_features,
-        )
+        return {
+            "cls_logits": [raw.reshape([0, self.num_anchors, self.num_classes, *raw.shape[2:]]) for raw in classes],
+            "box_deltas": [raw.reshape([0, self.num_anchors, 4, *raw.shape[2:]]) for raw in boxes],
+        }
 
-    def boxes(self, record: BoxDeltaRecord) -> list[Tensor]:
+    def boxes(self, record: Record) -> list[Tensor]:
         """Corner boxes float32 [N, H * W * A, 4] of all anchors, in pixels of the input, level by level."""
         anchors = self.anchor_generator(record.cls_logits)
         return [decode_deltas(by_anchor(level), anchors[i], self.weights) for i, level in enumerate(record.box_deltas)]
 
     @paddle.no_grad()
-    def assign(self, record: BoxDeltaRecord, batch: Batch) -> AnchorTargets:
+    def assign(self, record: Record, truth: Truth) -> AnchorTargets:
         """Class and offsets for every anchor of ``record``; any image may be without boxes."""
         anchors = paddle.concat(self.anchor_generator(record.cls_logits))
-        truth = pad_truth(batch)
         matches = self.bbox_assigner(anchors, truth)
         return anchor_targets(anchors, truth, matches, self.num_classes, self.weights)
 
-    def loss(self, record: BoxDeltaRecord, targets: AnchorTargets) -> dict[str, Tensor]:
+    def loss(self, record: Record, targets: AnchorTargets) -> dict[str, Tensor]:
         """Scalars ``loss_cls`` and ``loss_reg``, sums over the batch divided by its number of positive anchors."""
         positives = over_batch(targets.positive.sum()).clip(min=1)
         classes = self.loss_class(join_levels(record.cls_logits), targets.labels)
         boxes = self.loss_bbox(join_levels(record.box_deltas), targets.deltas, targets.positive)
         return {"loss_cls": classes / positives, "loss_reg": boxes / positives}
 
-    def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
+    def detect(self, record: Record, scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
-        record = self.complete(features, *self.begin(features))
         anchors = self.anchor_generator(record.cls_logits)
         return self.post_process(record.cls_logits, record.box_deltas, anchors, scale_factor)

@@ -10,7 +10,7 @@ from paddle.vision.ops import roi_align
 
 from ppkd.config import register
 from ppkd.models.casting import float32, full_precision
-from ppkd.structures import PER_PROPOSAL, LevelSpec
+from ppkd.structures import NO_STRIDE, LevelSpec
 from ppkd.structures.boxes import area
 from ppkd.utils.errors import ConfigError
 
@@ -57,7 +57,7 @@ class RoIAlign:
         self.canonical_size = canonical_size
         self.levels = range(start_level, end_level + 1)
         self.aligned = aligned
-        self.out_specs = (LevelSpec(in_specs[0].channels, PER_PROPOSAL),)
+        self.out_specs = (LevelSpec(in_specs[0].channels, NO_STRIDE),)
 
     def __call__(self, features: Sequence[Tensor], proposals: Tensor) -> Tensor:
         """float32 [N, R, C, resolution, resolution] of the neck's ``features`` at corner boxes [N, R, 4] in pixels.

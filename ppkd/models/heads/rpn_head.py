@@ -11,13 +11,13 @@ from paddle.nn.initializer import Normal
 
 from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.rpn_target_assign import RPNTargetAssign
 from ppkd.models.heads.anchor_generator import AnchorGenerator
 from ppkd.models.heads.proposal_generator import ProposalGenerator
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.models.postprocess.dense_decode import join_levels
-from ppkd.structures import LevelSpec, RoIRecord
+from ppkd.structures import Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 
@@ -62,12 +62,15 @@ class RPNHead(nn.Layer):
         self.rpn_rois_score = _conv(channels, self.num_anchors, 1)
         self.rpn_rois_delta = _conv(channels, 4 * self.num_anchors, 1)
 
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels per anchor, stride and anchors of what :meth:`forward` adds to the neck's maps."""
+    def entries(self) -> dict[str, Entry]:
+        """What :meth:`forward` gives."""
         return {
-            name: tuple(LevelSpec(count, spec.stride, self.num_anchors) for spec in self.in_specs)
-            for name, count in (("rpn_logits", 1), ("rpn_deltas", 4))
+            "rpn_logits": Entry("quality", "grid", self._levels(1), activation="sigmoid"),
+            "rpn_deltas": Entry("box", "grid", self._levels(4), coding="deltas"),
         }
+
+    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
+        return tuple(LevelSpec(channels, spec.stride, self.num_anchors) for spec in self.in_specs)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Logits [N, A, 1, H, W] and offsets [N, A, 4, H, W] of the neck's features, level by level."""
@@ -85,12 +88,12 @@ class RPNHead(nn.Layer):
         return generator(logits, deltas, self.anchor_generator(logits), im_shape)
 
     @paddle.no_grad()
-    def assign(self, record: RoIRecord, truth: PaddedTruth) -> AnchorTargets:
+    def assign(self, record: Record, truth: Truth) -> AnchorTargets:
         """Targets of the anchors of ``record``: of random ones in training mode, of the first in evaluation mode."""
         anchors = paddle.concat(self.anchor_generator(record.rpn_logits))
         return self.rpn_target_assign(anchors, truth, shuffled=self.training)
 
-    def loss(self, record: RoIRecord, targets: AnchorTargets) -> dict[str, Tensor]:
+    def loss(self, record: Record, targets: AnchorTargets) -> dict[str, Tensor]:
         """Scalars ``loss_rpn_cls`` and ``loss_rpn_reg``, sums divided by the number of anchors to be chosen."""
         logits = join_levels(record.rpn_logits).squeeze(-1)
         counted = (targets.labels >= 0).astype("float32")

@@ -12,7 +12,6 @@ from paddle.nn import functional as F
 
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import RatedTargets, cell_targets
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 from ppkd.models.casting import float32, full_precision
 from ppkd.models.heads.anchor_generator import cell_points
@@ -22,8 +21,9 @@ from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
 from ppkd.models.postprocess.dense_decode import by_anchor, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Batch, DistributionRecord, LevelSpec
+from ppkd.structures import Entry, LevelSpec, Record
 from ppkd.structures.boxes import decode_distances, encode_distances, paired_overlap
+from ppkd.structures.truth import Truth
 
 
 class TaskAlignedHead(nn.Layer):
@@ -53,8 +53,8 @@ class TaskAlignedHead(nn.Layer):
     nms: Suppression
 
     @abstractmethod
-    def record(self, features: list[Tensor]) -> DistributionRecord:
-        """The raw numbers of ``features``, level by level."""
+    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers of the neck's ``features``, by entry and level."""
 
     @property
     @abstractmethod
@@ -66,16 +66,21 @@ class TaskAlignedHead(nn.Layer):
         """Who decodes and suppresses, with ``nms``: the head itself."""
         return self
 
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels and stride of what :meth:`record` adds to the neck's maps."""
-        counts = {"cls_logits": self.num_classes, "box_dist": 4 * (self.reg_max + 1)}
-        return {name: tuple(LevelSpec(count, spec.stride) for spec in self.in_specs) for name, count in counts.items()}
+    def entries(self) -> dict[str, Entry]:
+        """What :meth:`numbers` gives."""
+        return {
+            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
+            "box_dist": Entry("box", "grid", self._levels(4 * (self.reg_max + 1)), coding="distribution"),
+        }
+
+    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
+        return tuple(LevelSpec(channels, spec.stride) for spec in self.in_specs)
 
     def points(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels."""
         return cell_points(levels, [spec.stride for spec in self.in_specs], self.cell_offset)
 
-    def boxes(self, record: DistributionRecord) -> list[Tensor]:
+    def boxes(self, record: Record) -> list[Tensor]:
         """Corner boxes float32 [N, H * W, 4] of all cells, in pixels of the input, level by level."""
         points = self.points(record.cls_logits)
         return [
@@ -84,9 +89,9 @@ class TaskAlignedHead(nn.Layer):
         ]
 
     @paddle.no_grad()
-    def assign(self, record: DistributionRecord, batch: Batch) -> RatedTargets:
+    def assign(self, record: Record, truth: Truth) -> RatedTargets:
         """Class, box and rating for every cell of ``record``; any image may be without boxes."""
-        points, truth = self.points(record.cls_logits), pad_truth(batch)
+        points = self.points(record.cls_logits)
         cells = paddle.concat(points)
         half = cells[:, 2:] * (self.grid_cell_scale / 2)
         anchors = paddle.concat([cells[:, :2] - half, cells[:, :2] + half], axis=-1)
@@ -100,7 +105,7 @@ class TaskAlignedHead(nn.Layer):
         shared, union = paired_overlap(boxes, targets.boxes)
         return RatedTargets.of(targets, targets.positive * shared / union.clip(min=1e-9))
 
-    def loss(self, record: DistributionRecord, targets: RatedTargets) -> dict[str, Tensor]:
+    def loss(self, record: Record, targets: RatedTargets) -> dict[str, Tensor]:
         """The scalars ``terms``, divided by the sum of all ratings, 1 at least."""
         total = over_batch(targets.rating.sum()).clip(min=1)
         strides = targets.points[:, 2:]
@@ -116,9 +121,9 @@ class TaskAlignedHead(nn.Layer):
         )
         return dict(zip(self.terms, values, strict=True))
 
-    def detect(self, features: list[Tensor], scale_factor: Tensor) -> dict[str, Tensor]:
+    def detect(self, record: Record, scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
-        record = self.record(features).map(float32)
+        record = record.map(float32)
         with full_precision():
             scale = paddle.concat([scale_factor.flip(axis=1)] * 2, axis=1).unsqueeze(1)
             scores = F.sigmoid(join_levels(record.cls_logits)).transpose([0, 2, 1])

@@ -12,7 +12,7 @@ from paddle.regularizer import L2Decay
 from ppkd.config import register
 from ppkd.models.assigners.yolo_assigner import YOLOAssigner
 from ppkd.models.losses.yolo_loss import YOLOv3Loss
-from ppkd.structures import LevelSpec, YOLORecord
+from ppkd.structures import Entry, LevelSpec, Record
 from ppkd.utils.errors import ConfigError
 
 ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
@@ -24,7 +24,8 @@ class YOLOv3Head(nn.Layer):
     """Per level A * (5 + C) channels: x, y, w, h, objectness and C class logits of each of the A anchors.
 
     ``anchors`` are widths and heights in pixels of the network's input; ``anchor_masks`` picks those of each level,
-    coarsest first, the same number everywhere. The assigner of the targets and the loss live here too.
+    coarsest first, the same number everywhere; the convolutions are numbered in that order too, as in published
+    weights. Everything else here is finest first. The assigner of the targets and the loss belong to the head.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class YOLOv3Head(nn.Layer):
         self.in_specs = tuple(in_specs)
         self.num_classes = num_classes
         self.num_anchors = len(anchor_masks[0])
-        self.level_anchors = [[float(side) for i in mask for side in anchors[i]] for mask in anchor_masks]
+        masks = list(anchor_masks)[::-1]
+        self.level_anchors = [[float(side) for i in mask for side in anchors[i]] for mask in masks]
         self.yolo_output = nn.LayerList(
             [
                 nn.Conv2D(
@@ -52,33 +54,37 @@ class YOLOv3Head(nn.Layer):
                     kernel_size=1,
                     bias_attr=ParamAttr(regularizer=L2Decay(0.0)),
                 )
-                for spec in in_specs
+                for spec in reversed(self.in_specs)
             ]
         )
         self.loss = loss
         self.assigner = YOLOAssigner(
             anchors=anchors,
-            anchor_masks=anchor_masks,
-            strides=loss.downsample,
+            anchor_masks=masks,
+            strides=[spec.stride for spec in in_specs],
             num_classes=num_classes,
             ignore_thresh=loss.ignore_thresh,
             scale_x_y=loss.scale_x_y,
         )
 
-    def entries(self) -> dict[str, tuple[LevelSpec, ...]]:
-        """Channels per anchor, stride and anchors of what :meth:`record` splits."""
-        channels = {"cls_logits": self.num_classes, "objectness": 1, "box_xywh": 4}
+    def entries(self) -> dict[str, Entry]:
+        """What :meth:`numbers` gives."""
         return {
-            name: tuple(LevelSpec(count, spec.stride, self.num_anchors) for spec in self.in_specs)
-            for name, count in channels.items()
+            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
+            "objectness": Entry("quality", "grid", self._levels(1), activation="sigmoid"),
+            "box_xywh": Entry("box", "grid", self._levels(4), coding="yolo"),
         }
+
+    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
+        return tuple(LevelSpec(channels, spec.stride, self.num_anchors) for spec in self.in_specs)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw maps [N, A * (5 + C), H, W] of the neck's features, level by level."""
-        return [conv(features[i]) for i, conv in enumerate(self.yolo_output)]
+        last = len(self.yolo_output) - 1
+        return [self.yolo_output[last - i](feature) for i, feature in enumerate(features)]
 
-    def record(self, features: list[Tensor]) -> YOLORecord:
-        """The raw maps of ``features``, split by meaning."""
+    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw maps of the neck's ``features``, split by meaning."""
         entries: tuple[list[Tensor], ...] = ([], [], [])
         for raw in self(features):
             level = raw.reshape([0, self.num_anchors, 5 + self.num_classes, *raw.shape[2:]])
@@ -86,12 +92,12 @@ class YOLOv3Head(nn.Layer):
             for i, entry in enumerate(entries):
                 entry.append(parts[i])
         boxes, objectness, logits = entries
-        return YOLORecord(neck=features, cls_logits=logits, objectness=objectness, box_xywh=boxes)
+        return {"cls_logits": logits, "objectness": objectness, "box_xywh": boxes}
 
-    def boxes(self, record: YOLORecord) -> list[Tensor]:
+    def boxes(self, record: Record) -> list[Tensor]:
         """Corner boxes float32 [N, H * W * A, 4] of all anchors, in pixels of the input, level by level."""
         boxes = []
-        for i, raw in enumerate(record.box_xywh):
+        for i, raw in enumerate(record["box_xywh"]):
             by_anchor = self.assigner.boxes(i, raw).reshape([0, self.num_anchors, -1, 4])
             boxes.append(by_anchor.transpose([0, 2, 1, 3]).flatten(1, 2))
         return boxes
@@ -103,7 +109,7 @@ def _check(
     anchors: Sequence[Sequence[float]],
     anchor_masks: Sequence[Sequence[int]],
 ) -> None:
-    strides = [spec.stride for spec in in_specs]
+    strides = [spec.stride for spec in reversed(in_specs)]
     if list(loss.downsample) != strides:
         raise ConfigError(
             f"YOLOv3Loss.downsample is {list(loss.downsample)}, but the neck's levels have strides {strides}: "

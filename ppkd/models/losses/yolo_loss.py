@@ -10,14 +10,14 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.models.assigners.yolo_assigner import YOLOLevelTargets, YOLOTargets
-from ppkd.structures import YOLORecord
+from ppkd.structures import Record
 
 
 @register
 class YOLOv3Loss(nn.Layer):
     """Box, objectness and class terms, each summed over cells and levels and averaged over the images.
 
-    ``downsample`` are the strides of the levels. ``label_smooth`` moves the class targets by
+    ``downsample`` are the strides of the levels, coarsest first. ``label_smooth`` moves the class targets by
     min(1 / classes, 1 / 40). With ``scale_x_y`` other than 1 centres may lie beyond their cell, and their loss is L1
     instead of cross-entropy. ``ignore_thresh`` is the assigner's.
     """
@@ -36,10 +36,12 @@ class YOLOv3Loss(nn.Layer):
         self.downsample = tuple(downsample)
         self.scale_x_y = scale_x_y
 
-    def forward(self, record: YOLORecord, targets: YOLOTargets) -> dict[str, Tensor]:
+    def forward(self, record: Record, targets: YOLOTargets) -> dict[str, Tensor]:
         """Scalars ``loss_xy``, ``loss_wh``, ``loss_obj`` and ``loss_cls``."""
-        levels = list(zip(record.box_xywh, record.objectness, record.cls_logits, targets.levels, strict=True))
-        images = record.box_xywh[0].shape[0]
+        entries = (record[name] for name in ("box_xywh", "objectness", "cls_logits"))
+        # PaddleDetection adds up the levels from the coarsest on.
+        levels = list(zip(*entries, targets.levels, strict=True))[::-1]
+        images = levels[0][0].shape[0]
         terms = {
             "loss_xy": [self._centre(at_cells(box, t.cell)[..., :2], t) for box, _, _, t in levels],
             "loss_wh": [self._size(at_cells(box, t.cell)[..., 2:], t) for box, _, _, t in levels],

@@ -55,8 +55,9 @@ class CSPStage(nn.Layer):
 
 @register(shared=("norm_type", "width_mult", "depth_mult"))
 class CustomCSPPAN(nn.Layer):
-    """From the backbone's maps, finest first, down and up the pyramid to maps of ``out_channels``, coarsest first.
+    """From the backbone's maps, finest first, down and up the pyramid to as many maps, finest first too.
 
+    ``out_channels`` and the layers are numbered from the coarsest level, as in published files and weights.
     ``width_mult`` multiplies ``out_channels``, ``depth_mult`` the ``block_num`` blocks of each of the ``stage_num``
     stages of a level.
     """
@@ -94,10 +95,10 @@ class CustomCSPPAN(nn.Layer):
         for width, finer in pairwise(widths):
             self.pan_stages.append(_stages(width + finer, width, stage_num, blocks, act, spp=False))
             self.pan_routes.append(ConvBNAct(finer, finer, 3, stride=2, act=act))
-        self.out_specs = tuple(LevelSpec(width, spec.stride) for width, spec in zip(widths, specs, strict=True))
+        self.out_specs = tuple(LevelSpec(width, spec.stride) for width, spec in zip(widths, specs, strict=True))[::-1]
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The maps of ``out_specs``, coarsest first, of the backbone's, finest first."""
+        """The maps of ``out_specs`` of the backbone's, both finest first."""
         down: list[Tensor] = []
         for i, feature in enumerate(reversed(features)):
             if i:
@@ -106,7 +107,7 @@ class CustomCSPPAN(nn.Layer):
         up = [down[-1]]
         for i in reversed(range(len(down) - 1)):
             up.append(self.pan_stages[i](paddle.concat([self.pan_routes[i](up[-1]), down[i]], axis=1)))
-        return up[::-1]
+        return up
 
 
 def _stages(

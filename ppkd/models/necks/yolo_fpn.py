@@ -40,7 +40,7 @@ class YoloDetBlock(nn.Layer):
 
 @register(shared=("norm_type", "data_format"))
 class YOLOv3FPN(nn.Layer):
-    """From the backbone's maps, finest first, to as many maps, coarsest first, of 1024, 512, 256... channels.
+    """From the backbone's maps to as many maps of ..., 256, 512, 1024 channels, both finest first.
 
     ``scale`` multiplies all widths, for small students. ``in_specs`` are the ``out_specs`` of the backbone; each level
     must have half the stride of the next.
@@ -71,10 +71,12 @@ class YOLOv3FPN(nn.Layer):
             if i < self.levels - 1:
                 extra = width // 2
                 self.add_sublayer(f"yolo_transition.{i}", conv(width, extra, 1))
-        self.out_specs = tuple(LevelSpec(2 * width, spec.stride) for width, spec in zip(widths, specs, strict=True))
+        self.out_specs = tuple(LevelSpec(2 * width, spec.stride) for width, spec in zip(widths, specs, strict=True))[
+            ::-1
+        ]
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The maps of ``out_specs``, coarsest first, of the backbone's, finest first."""
+        """The maps of ``out_specs`` of the backbone's, both finest first; the layers are numbered from the coarsest."""
         x, tips = features[-1], []
         for i in range(self.levels):
             route, tip = getattr(self, f"yolo_block.{i}")(x)
@@ -82,4 +84,4 @@ class YOLOv3FPN(nn.Layer):
             if i < self.levels - 1:
                 upper = upsample2x(getattr(self, f"yolo_transition.{i}")(route))
                 x = paddle.concat([upper, features[-i - 2]], axis=1)
-        return tips
+        return tips[::-1]

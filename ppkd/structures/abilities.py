@@ -1,0 +1,23 @@
+"""What a detector can do beyond recording, by name; a loss says which of these it needs.
+
+============ ============================================= =====================================================
+``features`` ``(batch) -> list[Tensor]``                   the neck's maps of any batch, finest first
+``boxes``    ``(record) -> list[Tensor]``                  corner boxes [N, P, 4] in pixels of the network's input,
+                                                           level by level (rows, columns, anchors) or stage by stage
+``scores``   ``(record) -> list[Tensor]``                  what ranks detections, in 0..1: [N, A, C, H, W] per level,
+                                                           [N, R, C] per stage
+``assign``   ``(record, truth) -> Any``                    training targets for the places of the record
+``complete`` ``(record) -> Record``                        the record with all that lies behind the features of its
+                                                           towers computed anew from these
+``pool``     ``(record, boxes) -> Tensor``                 features [N, R, C, side, side] of corner boxes [N, R, 4]
+``at``       ``(batch, like) -> Record``                   the record of ``batch`` at the rows of another's record
+============ ============================================= =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+Ability = Literal["features", "boxes", "scores", "assign", "complete", "pool", "at"]
+Abilities = Mapping[str, Callable[..., Any]]

@@ -1,0 +1,82 @@
+"""Ground truth of a batch as one padded block, so that nobody needs a loop over boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import paddle
+from paddle import Tensor
+
+from ppkd.structures.batch import Batch
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Boxes of N images, padded to M each (M is at least 1).
+
+    Attributes:
+        boxes: corners x1, y1, x2, y2 float32 [N, M, 4] in pixels of the network's input, zeros for padding.
+        labels: class index int64 [N, M], 0 for padding.
+        scores: the mixing weight of a box float32 [N, M], 0 for padding and for boxes without width or height.
+        im_shape: height and width float32 [N, 2] of the images within the padded input, where the batch tells.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    im_shape: Tensor | None = None
+
+    @property
+    def real(self) -> Tensor:
+        """Which rows are boxes that count, bool [N, M]: no padding, with width and height, with a weight."""
+        return self.scores > 0
+
+    @property
+    def image_shape(self) -> Tensor:
+        """``im_shape``; raises :class:`ValueError` where the batch had none."""
+        if self.im_shape is None:
+            raise ValueError("the batch has no im_shape, height and width of its images")
+        return self.im_shape
+
+    @classmethod
+    def of(cls, batch: Batch) -> Truth:
+        """Pad ``gt_bbox``, ``gt_class`` and, where mixup left it, ``gt_score`` of ``batch``.
+
+        A batch without ``gt_bbox`` has no boxes; one without ``gt_class``, for formulas on boxes alone, has labels 0.
+        """
+        rows = batch["gt_bbox"] if "gt_bbox" in batch else [paddle.zeros([0, 4])] * batch["image"].shape[0]
+        counts = [boxes.shape[0] for boxes in rows]
+        most = max(1, *counts)
+        boxes = _pad(rows, most, [4], "float32")
+        classes = batch.get("gt_class") or [paddle.zeros([count], dtype="int64") for count in counts]
+        weights = batch.get("gt_score") or [paddle.ones([count], dtype="float32") for count in counts]
+        scores = _pad(weights, most, [], "float32").clip(min=0)
+        return cls(boxes, _pad(classes, most, [], "int64"), scores * _solid(boxes), batch.get("im_shape"))
+
+    @classmethod
+    def around(cls, boxes: Tensor, im_shape: Tensor | None = None) -> Truth:
+        """Corner ``boxes`` float32 [N, M, 4], zeros for padding, as ground truth of a single class."""
+        return cls(boxes, paddle.zeros(boxes.shape[:2], dtype="int64"), _solid(boxes), im_shape)
+
+
+def as_truth(given: Truth | Batch) -> Truth:
+    """``given``, or the ground truth of the batch that it is."""
+    return given if isinstance(given, Truth) else Truth.of(given)
+
+
+def _solid(boxes: Tensor) -> Tensor:
+    """1 for boxes [..., 4] with width and height, else 0."""
+    return (boxes[..., 2:] > boxes[..., :2]).all(axis=-1).astype("float32")
+
+
+def _pad(rows: Sequence[Tensor], length: int, tail: list[int], dtype: str) -> Tensor:
+    """Stack N tensors (k_i, *tail) as (N, length, *tail), zeros behind."""
+    blocks = []
+    for row in rows:
+        count = row.shape[0]
+        parts = [row.reshape([count, *tail]).astype(dtype)] if count else []
+        if count < length:
+            parts.append(paddle.zeros([length - count, *tail], dtype=dtype))
+        blocks.append(paddle.concat(parts))
+    return paddle.stack(blocks)
