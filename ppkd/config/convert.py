@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import is_dataclass
 from functools import cache
 from typing import Any
 
+from ppkd.config.signature import UNCHECKED
 from ppkd.config.value import LocatedError, Mark, thaw
-
-UNCHECKED = object()
-
-
-@cache
-def annotation_of(cls: type, parameter: str) -> Any:
-    """The resolved annotation of a constructor's parameter; :data:`UNCHECKED` if it has none or imports are lazy."""
-    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
-    annotation = vars(owner)["__init__"].__annotations__.get(parameter, UNCHECKED)
-    if not isinstance(annotation, str):
-        return annotation
-    scope = {**vars(sys.modules[owner.__module__]), owner.__name__: owner}
-    try:
-        return eval(annotation, scope)
-    except NameError:
-        return UNCHECKED
 
 
 def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:

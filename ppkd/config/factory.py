@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, get_args
 
-from ppkd.config.convert import annotation_of, convert
+from ppkd.config.convert import convert
 from ppkd.config.registry import Component, find, lookup
+from ppkd.config.signature import annotation_of
 from ppkd.config.value import CODE, OVERRIDE, Config, LocatedError, Mark, freeze
 from ppkd.utils.errors import ConfigError, nearest
 

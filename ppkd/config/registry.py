@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, overload
 
+from ppkd.config.signature import parameters_of
 from ppkd.config.value import LocatedError, Mark
 from ppkd.utils.errors import nearest
 
@@ -80,9 +81,7 @@ def _component(
     aliases: tuple[str, ...],
     without_effect: tuple[str, ...],
 ) -> Component:
-    parameters = dict(inspect.signature(cls).parameters)
-    if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values()):
-        raise TypeError(f"{cls.__name__} must name every parameter: *args and **kwargs would swallow a typo")
+    parameters = parameters_of(cls)
     absent = [name for name in (*shared, *inject) if name not in parameters]
     if absent:
         raise TypeError(f"{cls.__name__} has no parameters {absent}, which it declares as shared or inject")

@@ -1,4 +1,4 @@
-"""Distillation: the frozen teacher, the losses between records, and the model that introduces them.
+"""Distillation: frozen teachers, the losses between what they and the student record, and the model of both.
 
 The package is callable: ``ppkd.distill(student="student.yml", slim="slim.yml")`` trains as ``tools/train.py`` does.
 """
@@ -10,18 +10,24 @@ from types import ModuleType
 from typing import Any
 
 from ppkd.distill.build import build_distiller
-from ppkd.distill.loss import Context, DistillLoss, LevelPair, pair_levels
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.model import DistillModel
+from ppkd.distill.pairing import LevelPair, pair_levels
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.distill.teacher import FrozenTeacher
+from ppkd.distill.side import Progress, Side
+from ppkd.distill.teacher import FrozenTeacher, Teacher
 
 __all__ = [
-    "Context",
     "DistillLoss",
     "DistillModel",
     "FrozenTeacher",
     "LevelPair",
+    "Needs",
+    "Progress",
+    "Side",
+    "Teacher",
     "WeightSchedule",
+    "Wiring",
     "build_distiller",
     "pair_levels",
 ]

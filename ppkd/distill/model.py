@@ -1,41 +1,56 @@
-"""The distillation model introduces a student and a frozen teacher to the losses between them."""
+"""The distillation model: a student in training, frozen teachers, and the losses between them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.labelled import labelled_images
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.preparation import Material, TrainingSet
-from ppkd.distill.teacher import FrozenTeacher
+from ppkd.distill.side import Progress, Side
+from ppkd.distill.teacher import Teacher
 from ppkd.models.casting import float32, full_precision
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.modes import evaluation_mode
 from ppkd.structures import Batch, Record
+from ppkd.structures.abilities import chosen
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
+
+ONLY = "teacher"
+"""The name of a teacher that is the only one."""
 
 
 class DistillModel(nn.Layer):
-    """One training step: student record, targets, task losses, teacher record, each distillation loss.
+    """One training step: the student's record, targets and task losses, each teacher's record, each distillation loss.
 
-    ``student`` and ``losses`` (with their adapters) are sublayers and train; ``teacher`` is not.
+    ``student`` and ``losses`` (with their adapters) are sublayers and train; the teachers are not.
 
     Args:
         student: the detector to train.
-        teacher: the frozen detector.
+        teachers: the teacher, or several by name; the first is the one of all losses that name none.
         losses: distillation losses by the name under which their weighted value is returned.
+        learns_from: the names of the teachers of losses that do not learn from the first one.
     """
 
-    def __init__(self, student: Detector, teacher: FrozenTeacher, losses: Mapping[str, DistillLoss]) -> None:
+    def __init__(
+        self,
+        student: Detector,
+        teachers: Teacher | Mapping[str, Teacher],
+        losses: Mapping[str, DistillLoss],
+        learns_from: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.student = student
-        self.teacher = teacher
+        self.teachers: dict[str, Teacher] = dict(teachers) if isinstance(teachers, Mapping) else {ONLY: teachers}
         self.losses = nn.LayerDict(dict(losses))
-        self._epoch = 0.0
+        self._learns_from = dict(learns_from or {})
+        self._progress = Progress()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The student's task losses, every weighted distillation loss, and their sum under ``loss``.
@@ -47,22 +62,38 @@ class DistillModel(nn.Layer):
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
     def compare(self, batch: Batch, losses: Mapping[str, DistillLoss]) -> Comparison:
-        """Both records of ``batch``, the task losses, and those of ``losses`` that it has the images for.
+        """All records of ``batch``, the task losses, and those of ``losses`` that it has the images for.
 
         Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
         """
-        known = labelled_part(batch)
-        read = {entry for loss in losses.values() for entry in loss.consumes}
-        student = self.student.extract(batch).reading(read).map(float32)
+        known = labelled_images(batch)
+        consumed = {entry for loss in losses.values() for entry in loss.consumes}
+        record = self.student.extract(batch).thinned(consumed).map(float32)
+        truth, targets, task = Truth.of(batch), None, {}
+        if known is not None:
+            with full_precision():
+                targets = self.student.assign(known.of(record), known.of(truth))
+                task = dict(self.student.loss(known.of(record), targets))
+        teachers = {name: self.teachers[name](batch, record).map(float32) for name in self._asked(losses)}
+        everything = self._view(record, teachers, truth)
+        labelled = None
+        if known is not None:
+            part = {name: known.of(one) for name, one in teachers.items()}
+            labelled = self._view(known.of(record), part, known.of(truth), targets)
         with full_precision():
-            targets, task = self._task(student, known)
-        teacher = self.teacher(batch, like=student).map(float32)
-        with full_precision():
-            context = Context(batch, targets, self._epoch, self.teacher, self.student)
-            distilled = self._distill(losses, student, teacher, context, known)
+            distilled = self._distill(losses, everything, labelled)
         for name in distilled.keys() & {*task, "loss"}:
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
-        return Comparison(student, teacher, task, distilled)
+        return Comparison(record, teachers, task, distilled)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The first teacher, of all losses that name none."""
+        return next(iter(self.teachers.values()))
+
+    def teacher_of(self, loss: str) -> str:
+        """The name of the teacher that the loss of that name learns from."""
+        return self._learns_from.get(loss, next(iter(self.teachers)))
 
     def deployable(self) -> Detector:
         """The bare student, as shipped."""
@@ -70,7 +101,7 @@ class DistillModel(nn.Layer):
 
     def set_progress(self, epoch: float) -> None:
         """Tell the weight schedules and the student where training is; 1.5 is the middle of the second epoch."""
-        self._epoch = epoch
+        self._progress = Progress(epoch)
         self.student.set_progress(epoch)
 
     def due(self, epoch: int) -> bool:
@@ -79,78 +110,53 @@ class DistillModel(nn.Layer):
 
     @paddle.no_grad()
     def prepare(self, epoch: int, images: TrainingSet) -> None:
-        """Let the losses make what they need for ``epoch`` from the student as it is, the teacher and ``images``."""
+        """Let the losses make what they need for ``epoch`` from the student as it is, their teacher and ``images``."""
         with evaluation_mode(self.student):
             for name, loss in self.losses.items():
                 if loss.due(epoch):
-                    loss.prepare(epoch, Material(name, self.student, self.teacher, images))
+                    student = chosen(self.student.abilities(), loss.needs.student)
+                    teacher = chosen(self.teachers[self.teacher_of(name)].abilities(), loss.needs.teacher)
+                    loss.prepare(epoch, Material(name, student, teacher, images))
 
     def fingerprints(self) -> dict[str, str]:
-        """The hash of each frozen model, to be stored with a run and compared when it is resumed."""
-        return {"teacher": self.teacher.fingerprint()}
+        """The hash of each teacher, to be stored with a run and compared when it is resumed."""
+        return {name: teacher.fingerprint() for name, teacher in self.teachers.items()}
 
-    def _task(self, record: Record, known: LabelledPart | None) -> tuple[object, dict[str, Tensor]]:
-        if known is None:
-            return None, {}
-        record = known.of(record)
-        targets = self.student.assign(record, known.batch)
-        return targets, dict(self.student.loss(record, targets))
+    def _asked(self, losses: Mapping[str, DistillLoss]) -> list[str]:
+        """The names of the teachers of ``losses``, in the order of the teachers."""
+        asked = {self.teacher_of(name) for name in losses}
+        return [name for name in self.teachers if name in asked]
 
-    def _distill(
-        self,
-        losses: Mapping[str, DistillLoss],
-        student: Record,
-        teacher: Record,
-        context: Context,
-        known: LabelledPart | None,
-    ) -> dict[str, Tensor]:
-        everything = (student, teacher, context)
-        labelled = None
-        if known is not None:
-            labelled = (known.of(student), known.of(teacher), replace(context, batch=known.batch))
+    def _view(self, student: Record, teachers: Mapping[str, Record], truth: Truth, targets: Any = None) -> View:
+        sides = {name: Side(record, self.teachers[name].abilities()) for name, record in teachers.items()}
+        return View(Side(student, self.student.abilities(), targets), sides, truth)
+
+    def _distill(self, losses: Mapping[str, DistillLoss], everything: View, labelled: View | None) -> dict[str, Tensor]:
+        """The weighted losses; those that need ground truth get the labelled images alone, or are left out."""
         terms = {}
         for name, loss in losses.items():
-            seen = labelled if loss.needs_ground_truth else everything
-            if seen is not None:
-                terms[name] = loss.weight_at(self._epoch) * loss(*seen)
+            view = labelled if loss.needs_truth else everything
+            if view is not None:
+                student = view.student.given(loss.needs.student)
+                teacher = view.teachers[self.teacher_of(name)].given(loss.needs.teacher)
+                terms[name] = loss.weight_at(self._progress.epoch) * loss(student, teacher, view.truth, self._progress)
         return terms
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One batch: both records, the terms of the task, and the weighted terms of the distillation."""
+class View:
+    """What losses are given of some images: the student's side, each teacher's, and the ground truth."""
 
-    student: Record
-    teacher: Record
-    task: dict[str, Tensor]
-    distilled: dict[str, Tensor]
+    student: Side
+    teachers: Mapping[str, Side]
+    truth: Truth
 
 
 @dataclass(frozen=True)
-class LabelledPart:
-    """The labelled images of a batch: their positions int64 (M,), ``None`` when all are, and the batch of them."""
+class Comparison:
+    """One batch: all records, the terms of the task, and the weighted terms of the distillation."""
 
-    index: Tensor | None
-    batch: Batch
-
-    def of(self, record: Record) -> Record:
-        """The record of these images alone."""
-        return record if self.index is None else record.images(self.index)
-
-
-def labelled_part(batch: Batch) -> LabelledPart | None:
-    """The labelled images, all of them in a batch without the key ``labelled``; ``None`` when there are none.
-
-    This waits for the device, so it comes before a step has queued any work there.
-    """
-    if "labelled" not in batch:
-        return LabelledPart(None, batch)
-    positions = np.flatnonzero(batch["labelled"].numpy()).tolist()
-    if not positions:
-        return None
-    index = paddle.to_tensor(positions, dtype="int64")
-    part = {
-        key: [value[i] for i in positions] if isinstance(value, list) else value.index_select(index, axis=0)
-        for key, value in batch.items()
-    }
-    return LabelledPart(index, part)
+    student: Record
+    teachers: dict[str, Record]
+    task: dict[str, Tensor]
+    distilled: dict[str, Tensor]

@@ -23,6 +23,8 @@ STUDENTS = (*TRAINING, *READERS, *DATASETS, "epoch", "num_classes", "metric", "w
 """Keys that, in a slim file, change the student's training in PaddleDetection."""
 
 ENTRIES = {"neck_f_": "neck", "cls_f_": "cls_logits"}
+COARSEST_FIRST = ("YOLOv3", "PPYOLOE")
+"""Detectors whose necks give their levels coarsest first in PaddleDetection."""
 FROM_SPECS = ("student_channels", "teacher_channels", "name")
 
 
@@ -90,17 +92,17 @@ def at_levels(own: Config, slim: Config, student: DetectorSpec) -> Config:
     """``own``, the form of ``slim`` here, with every loss of ``distill_loss_name`` bound to its level.
 
     As in PaddleDetection the order of the names counts, not their numbers: the first is the first level that the
-    student records, whose number is the highest. Raises :class:`ConfigError` for more names than levels.
+    student's neck gives there, whose number is the highest. Raises :class:`ConfigError` for more names than levels.
     """
     losses = own["losses"]
     for index, name in enumerate(_names(slim)):
-        levels = student.entries.get(_entry(slim, name), ())
-        if name not in losses or not levels:
+        entry = student.entries.get(_entry(slim, name))
+        if name not in losses or entry is None:
             continue
-        if index >= len(levels):
-            strides = [level.stride for level in levels]
-            raise LocatedError(slim.mark(NAMES), f"{name} is level {index + 1}, but {student.name} has {strides}")
-        settings = freeze({"strides": [levels[index].stride]}, slim.mark(NAMES)).merge(losses[name])
+        strides = entry.strides[::-1] if student.name in COARSEST_FIRST else entry.strides
+        if index >= len(strides):
+            raise LocatedError(slim.mark(NAMES), f"{name} is level {index + 1}, but {student.name} has {list(strides)}")
+        settings = freeze({"strides": [strides[index]]}, slim.mark(NAMES)).merge(losses[name])
         losses = losses.with_item(name, settings, losses.mark(name))
     return own.with_item("losses", losses, own.mark("losses"))
 

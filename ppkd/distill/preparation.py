@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppkd.structures import Batch
+from ppkd.structures import Abilities, Batch
 
 if TYPE_CHECKING:
     from ppkd.data.annotation import Annotation
-    from ppkd.distill.teacher import FrozenTeacher
-    from ppkd.models.detectors.detector import Detector
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The training set as it is looked at outside of training steps: in order, in the transforms of evaluation.
+    """The training set as it is read outside of training steps: in order, in the transforms of evaluation.
 
     Attributes:
         annotations: the images and their boxes in pixels of the original images.
@@ -35,12 +33,12 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Material:
-    """The ``student`` as it is now and the ``teacher``, both in evaluation mode, and the training set.
+    """The abilities of the ``student`` as it is now and of the ``teacher``, in evaluation mode, and the training set.
 
-    ``name`` is the key of the loss in the slim file.
+    Only those that the loss needs are there. ``name`` is the key of the loss in the slim file.
     """
 
     name: str
-    student: Detector
-    teacher: FrozenTeacher
+    student: Abilities
+    teacher: Abilities
     images: TrainingSet

@@ -1,19 +1,33 @@
-"""The frozen teacher."""
+"""Teachers: whatever gives records and has a fingerprint; and the usual one, a frozen detector."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import nullcontext
-from typing import cast
+from typing import Protocol
 
 import paddle
-from paddle import Tensor
 
 from ppkd.models.casting import full_precision
-from ppkd.models.detectors.dense import DenseDetector
 from ppkd.models.detectors.detector import Detector
-from ppkd.structures import Batch, Record, TowerRecord
+from ppkd.structures import Abilities, Batch, DetectorSpec, Record
+
+
+class Teacher(Protocol):
+    """What a distillation model asks of a teacher."""
+
+    def spec(self) -> DetectorSpec:
+        """What it records, and its abilities."""
+
+    def abilities(self) -> Abilities:
+        """The functions behind the names of the abilities; they change nothing of the teacher."""
+
+    def __call__(self, batch: Batch, like: Record) -> Record:
+        """What it records of ``batch``, without gradients; ``like`` is the student's record of it."""
+
+    def fingerprint(self) -> str:
+        """A hash of all that its answers depend on, equal as long as the teacher is."""
 
 
 class FrozenTeacher:
@@ -25,38 +39,36 @@ class FrozenTeacher:
 
     Args:
         detector: the trained detector; it is put into evaluation mode and its parameters stop gradients.
-        entries: the record's entries that somebody consumes, by default all; with the neck alone, the head is not
-            computed.
+        entries: the record's entries that a loss consumes, by default all; with the neck alone, the head is not
+            computed, and features that nobody consumes are left out of the record.
         casts: compute in the student's low precision where there is one, instead of in float32.
     """
 
-    def __init__(self, detector: Detector, entries: Iterable[str] | None = None, *, casts: bool = False) -> None:
+    def __init__(self, detector: Detector, entries: Collection[str] | None = None, *, casts: bool = False) -> None:
         self.detector = detector
         self._casts = casts
-        self._entries = set(detector.record.entries() if entries is None else entries)
+        self._spec = detector.spec()
+        self._entries = set(self._spec.entries if entries is None else entries)
         for parameter in detector.parameters():
             parameter.stop_gradient = True
         detector.eval()
+
+    def spec(self) -> DetectorSpec:
+        """The detector's."""
+        return self._spec
+
+    def abilities(self) -> Abilities:
+        """The detector's."""
+        return self.detector.abilities()
 
     def __call__(self, batch: Batch, like: Record) -> Record:
         """What the teacher records of ``batch``, without gradients; ``like`` is the student's record of it."""
         if self.detector.training:
             self.detector.eval()
         with paddle.no_grad(), nullcontext() if self._casts else full_precision():
-            if self._entries <= set(Record.entries()):
-                return Record(neck=self.detector.features(batch))
-            return self.detector.extract(batch, like=like).reading(self._entries)
-
-    def complete(self, record: TowerRecord) -> TowerRecord:
-        """``record`` with all that lies behind its towers' features computed by the teacher's head.
-
-        The features may be another detector's. Gradients reach them, and nothing of the teacher.
-        """
-        return cast(DenseDetector, self.detector).complete(record)
-
-    def boxes(self, record: Record) -> list[Tensor]:
-        """Corner boxes float32 [N, P, 4] in pixels of the input, level by level, of a dense detector's numbers."""
-        return cast(DenseDetector, self.detector).boxes(record)
+            if self._entries <= {"neck"}:
+                return Record(self._spec.only(["neck"]), {"neck": self.detector.features(batch)})
+            return self.detector.extract(batch, like=like).thinned(self._entries)
 
     def fingerprint(self) -> str:
         """SHA-256 over the names, shapes and bytes of all weights and buffers."""

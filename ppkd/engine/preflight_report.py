@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ppkd.distill.losses.level_wise import LevelWise
+from ppkd.distill.level_wise import LevelWise
 from ppkd.structures import Record
 
 if TYPE_CHECKING:

@@ -16,8 +16,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 Ability = Literal["features", "boxes", "scores", "assign", "complete", "pool", "at"]
 Abilities = Mapping[str, Callable[..., Any]]
+
+
+def chosen(abilities: Abilities, names: Collection[str]) -> Abilities:
+    """Those of ``abilities`` that are among ``names``."""
+    return {name: function for name, function in abilities.items() if name in names}

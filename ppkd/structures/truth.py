@@ -54,6 +54,13 @@ class Truth:
         scores = _pad(weights, most, [], "float32").clip(min=0)
         return cls(boxes, _pad(classes, most, [], "int64"), scores * _solid(boxes), batch.get("im_shape"))
 
+    def images(self, index: Tensor) -> Truth:
+        """The ground truth of the images at ``index``, int64 (M,), in that order."""
+        own = (self.boxes, self.labels, self.scores)
+        boxes, labels, scores = (values.index_select(index, axis=0) for values in own)
+        shape = None if self.im_shape is None else self.im_shape.index_select(index, axis=0)
+        return Truth(boxes, labels, scores, shape)
+
     @classmethod
     def around(cls, boxes: Tensor, im_shape: Tensor | None = None) -> Truth:
         """Corner ``boxes`` float32 [N, M, 4], zeros for padding, as ground truth of a single class."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ppkd.config import build, check, load_config, runtime
-from ppkd.config.convert import UNCHECKED, annotation_of
+from ppkd.config.signature import UNCHECKED, annotation_of
 from ppkd.config.registry import lookup, names
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,5 +1,6 @@
 """Distillation losses, one method per file: formulas on tensors, and the classes that wire them to records."""
 
+from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
@@ -20,7 +21,6 @@ from ppkd.distill.losses.output_l2 import OutputL2
 from ppkd.distill.losses.pfi import PFI, PFIFeatureLoss
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
 from ppkd.distill.losses.rank_mimicking import RankMimicking, RankMimickingLoss
-from ppkd.distill.losses.regions import RegionFinder
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
 
 __all__ = [

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.loss import Context
-from ppkd.distill.losses.regions import cell_anchors
+from ppkd.distill.cells.regions import cell_anchors
 from ppkd.models.assigners.anchor_targets import AnchorTargets
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets
-from ppkd.models.assigners.ground_truth import pad_truth
 
 ANCHOR_SCALE = 8.0
 """Side in strides of the square anchors by which boxes find places where the student's assigner does not tell."""

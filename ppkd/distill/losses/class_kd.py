@@ -7,11 +7,11 @@ from typing import cast
 from paddle import Tensor
 
 from ppkd.config import register
+from ppkd.distill.cells.regions import RegionFinder, Regions
 from ppkd.distill.losses.region_kd import Region, RegionKD
-from ppkd.distill.losses.regions import RegionFinder, Regions
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.models.losses.normaliser import over_batch
-from ppkd.structures import DenseRecord, DetectorSpec, Record
+from ppkd.structures import DetectorSpec, Record
 
 
 @register

@@ -10,16 +10,16 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.kd_quality_focal import KDQualityFocalLoss
-from ppkd.distill.losses.level_wise import align_conv
+from ppkd.distill.maps import align_conv
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.postprocess.dense_decode import join_levels
-from ppkd.structures import DetectorSpec, DistributionRecord, Record, TowerRecord
+from ppkd.structures import DetectorSpec, Record
 
 EPS = 1e-6
 BOX_WEIGHTS = {"box_dist": 4.0, "box_deltas": 1.0}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.maps import align_conv, feature_norm
 
 
 class CWDFeatureLoss(nn.Layer):
@@ -39,8 +36,8 @@ class CWDFeatureLoss(nn.Layer):
         self.normalize, self.tau, self.loss_weight = normalize, tau, weight
         self.align = align_conv(student_channels, teacher_channels)
 
-    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
-        """The loss of maps [N, C, H, W], a scalar."""
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
         ours = stu_feature if self.align is None else self.align(stu_feature)
         theirs = tea_feature.detach()
         if self.normalize:
@@ -59,38 +56,11 @@ def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
     return (cross - own).mean()
 
 
-@register
-class CWD(LevelWise):
-    """:class:`CWDFeatureLoss` on every paired level of two necks, or of class maps (``consumes: [cls_logits]``).
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        consumes: entries to compare.
-        normalize: bring both maps to zero mean and unit deviation per channel first.
-        tau: temperature.
-        strides: compare levels of these strides only.
-        weight: factor on the loss in the total; published are 10 for necks and 5 for the class maps of GFL.
-        schedule: how the weight changes with the epoch.
-    """
-
-    paper = "2011.13256"
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        consumes: Sequence[str] = ("neck",),
-        normalize: bool = False,
-        tau: float = 1.0,
-        strides: Sequence[int] | None = None,
-        weight: float = 10.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def formula(ours: int, theirs: int) -> CWDFeatureLoss:
-            return CWDFeatureLoss(ours, theirs, normalize=normalize, tau=tau)
-
-        super().__init__(
-            student, teacher, formula=formula, consumes=consumes, strides=strides, weight=weight, schedule=schedule
-        )
+CWD = register(
+    level_wise(
+        CWDFeatureLoss,
+        notes="Published weights are 10 for necks and 5 for the class maps of GFL (``consumes: [cls_logits]``).",
+        paper="2011.13256",
+        weight=10.0,
+    )
+)

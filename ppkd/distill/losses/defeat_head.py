@@ -8,10 +8,10 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.models.losses.normaliser import over_batch
-from ppkd.structures import DetectorSpec, Record, RoIRecord
+from ppkd.structures import DetectorSpec, Record
 
 
 class DeFeatHeadLoss(nn.Layer):

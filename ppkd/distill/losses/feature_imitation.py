@@ -8,13 +8,14 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss, LevelPair
+from ppkd.distill.cells.regions import RegionFinder, Regions
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.general_instances import general_instances
-from ppkd.distill.losses.level_wise import align_conv
-from ppkd.distill.losses.regions import RegionFinder, Regions
+from ppkd.distill.maps import align_conv
+from ppkd.distill.pairing import LevelPair
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.models.losses.normaliser import over_batch
-from ppkd.structures import DetectorSpec, DistributionRecord, Record
+from ppkd.structures import DetectorSpec, Record
 
 BACKGROUND = 2.0
 """Factor on the cells outside of boxes under ``decouple``."""

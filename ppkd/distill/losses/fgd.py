@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.losses.box_masks import box_masks
-from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec
+from ppkd.distill.cells.masks import box_masks
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.maps import align_conv, feature_norm
+from ppkd.structures import Batch
+from ppkd.structures.truth import Truth, as_truth
 
 
 class FGDFeatureLoss(nn.Layer):
@@ -58,18 +57,19 @@ class FGDFeatureLoss(nn.Layer):
         self.conv_mask_s, self.stu_conv_block = _context_block(teacher_channels)
         self.conv_mask_t, self.tea_conv_block = _context_block(teacher_channels)
 
-    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch) -> Tensor:
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: Truth | Batch) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar.
 
-        ``batch`` gives the boxes ``gt_bbox`` in pixels of the network's input, and ``im_shape``. As published, boxes
-        are scaled by the size of the image before padding, while the map covers the padded image.
+        ``truth`` is the ground truth, or a batch with ``gt_bbox`` and ``im_shape``. As published, boxes are scaled by
+        the size of the image before padding, while the map covers the padded image.
         """
+        truth = as_truth(truth)
         ours = stu_feature if self.align is None else self.align(stu_feature)
         theirs = tea_feature.detach()
         if self.normalize:
             ours, theirs = feature_norm(ours), feature_norm(theirs)
         height, width = theirs.shape[2:]
-        foreground, background = box_masks(batch["gt_bbox"], batch["im_shape"], height, width)
+        foreground, background = box_masks(truth.boxes, truth.image_shape, height, width)
         cells = (self.alpha_fgd * foreground + self.beta_fgd * background).flatten(1)
         loss = self._terms(ours.flatten(2), theirs.flatten(2), cells)
         return loss * (self.loss_weight / theirs.shape[0])
@@ -129,52 +129,12 @@ def _pool(feature: Tensor, mask: nn.Conv2D) -> tuple[Tensor, Tensor]:
     return context.unsqueeze([2, 3]), total
 
 
-@register
-class FGD(LevelWise):
-    """:class:`FGDFeatureLoss` on every paired level of two necks; the defaults are published for RetinaNet.
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        normalize: bring both maps to zero mean and unit deviation per channel first.
-        temp: temperature of the attentions.
-        alpha_fgd: weight of the foreground.
-        beta_fgd: weight of the background.
-        gamma_fgd: weight of the attention term.
-        lambda_fgd: weight of the relation term.
-        strides: compare levels of these strides only.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
-    """
-
-    paper = "2111.11837"
-    needs_ground_truth = True
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        normalize: bool = False,
-        temp: float = 0.5,
-        alpha_fgd: float = 0.001,
-        beta_fgd: float = 0.0005,
-        gamma_fgd: float = 0.0005,
-        lambda_fgd: float = 0.000005,
-        strides: Sequence[int] | None = None,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def formula(ours: int, theirs: int) -> FGDFeatureLoss:
-            return FGDFeatureLoss(
-                ours,
-                theirs,
-                normalize=normalize,
-                temp=temp,
-                alpha_fgd=alpha_fgd,
-                beta_fgd=beta_fgd,
-                gamma_fgd=gamma_fgd,
-                lambda_fgd=lambda_fgd,
-            )
-
-        super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)
+FGD = register(
+    level_wise(
+        FGDFeatureLoss,
+        notes="The defaults are published for RetinaNet; that of ``gamma_fgd`` differs from PaddleDetection's formula.",
+        paper="2111.11837",
+        needs_truth=True,
+        defaults={"gamma_fgd": 0.0005},
+    )
+)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.distill.losses.box_cells import cells_of_anchors, centred_anchors
-from ppkd.distill.losses.masked_levels import MaskedLevels, half_mean, imitation_conv, squared_error
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DetectorSpec
+from ppkd.distill.cells.chosen import AnchorCells
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.maps import imitation_conv, squared_error
+from ppkd.distill.means import half_mean
 
 
 class FGFIFeatureLoss(nn.Layer):
@@ -40,52 +38,14 @@ class FGFIFeatureLoss(nn.Layer):
         return half_mean(error, mask, tea_feature.shape[1] if self.channel_mean else 1)
 
 
-@register
-class FGFI(MaskedLevels):
-    """The mean of :class:`FGFIFeatureLoss` over the paired levels of two necks; defaults are Faster R-CNN's with FPN.
-
-    Imitated is a cell with an anchor that overlaps some box more than half as much as the level's best anchor does.
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        anchor_scales: sides of a cell's anchors in strides; the paper's on one map are 8, 16 and 32.
-        aspect_ratios: height / width of the anchors.
-        threshold: share of the best overlap.
-        by_size: a box is for one level alone, which its size decides; else it is for all, as the paper has it for its
-            only level.
-        relu: put a ReLU behind the adapting convolution, as in the paper's own code.
-        channel_mean: take the mean over channels; else their sum, as in the paper's own code.
-        strides: compare levels of these strides only.
-        weight: factor on the loss in the total; the paper's own code has 0.01, for the sum over channels.
-        schedule: how the weight changes with the epoch.
-    """
-
-    paper = "1906.03609"
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        anchor_scales: Sequence[float] = (8.0,),
-        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
-        threshold: float = 0.5,
-        by_size: bool = True,
-        relu: bool = False,
-        channel_mean: bool = True,
-        strides: Sequence[int] | None = None,
-        weight: float = 3.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def formula(ours: int, theirs: int) -> FGFIFeatureLoss:
-            return FGFIFeatureLoss(ours, theirs, relu=relu, channel_mean=channel_mean)
-
-        super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)
-        self.anchor_scales, self.aspect_ratios = tuple(anchor_scales), tuple(aspect_ratios)
-        self.threshold, self.by_size = threshold, by_size
-
-    def mask(self, boxes: Tensor, chosen: Tensor, stride: int, height: int, width: int) -> Tensor:
-        """The cells whose anchors are near the chosen boxes."""
-        anchors = centred_anchors(stride, self.anchor_scales, self.aspect_ratios)
-        return cells_of_anchors(boxes, chosen, anchors, stride, height, width, threshold=self.threshold)
+FGFI = register(
+    level_wise(
+        FGFIFeatureLoss,
+        notes="The mean over the levels. The defaults are those of Faster R-CNN on a pyramid. The paper's own code, for\n"
+        "one map, has anchors of 8, 16 and 32 strides, boxes of all sizes, ``relu``, no ``channel_mean``, weight 0.01.",
+        paper="1906.03609",
+        weight=3.0,
+        cells=AnchorCells,
+        mean=True,
+    )
+)

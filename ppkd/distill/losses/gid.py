@@ -7,7 +7,7 @@ from typing import Literal, cast
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.gid_instances import Rule, find_instances, pool_instances
 from ppkd.distill.losses.gid_places import (
     Decodes,
@@ -21,7 +21,7 @@ from ppkd.distill.losses.gid_terms import feature_term, relation_term, response_
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models.detectors.detector import Detector
-from ppkd.structures import DenseRecord, DetectorSpec, Record, RoIRecord
+from ppkd.structures import DetectorSpec, Record
 from ppkd.utils.errors import SpecError
 
 BOXES = ("box_deltas", "box_dist", "box_xywh")

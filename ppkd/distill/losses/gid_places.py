@@ -10,12 +10,10 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from ppkd.distill.loss import Context
 from ppkd.distill.losses.answering import answering
 from ppkd.distill.losses.gid_instances import Instances
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.postprocess.dense_decode import by_anchor
-from ppkd.structures import BoxDeltaRecord, DenseRecord, RoIRecord
 from ppkd.structures.boxes import pairwise_iou
 
 OVERLAP = 0.5

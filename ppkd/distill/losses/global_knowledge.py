@@ -10,20 +10,20 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss, LevelPair
-from ppkd.distill.losses.box_levels import box_levels, cell_spans
+from ppkd.distill.cells.levels import box_levels, cell_spans
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.box_relations import angle_relation, distance_relation, prototype_relation
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.robust_regions import imitation, paint
+from ppkd.distill.pairing import LevelPair
 from ppkd.distill.preparation import Material
 from ppkd.distill.prototypes.bank import PrototypeBank
 from ppkd.distill.prototypes.generation import PrototypeMaker, PrototypeSettings
 from ppkd.distill.prototypes.pooling import pool_boxes
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.layers.select import take_rows
 from ppkd.models.losses.normaliser import over_batch
-from ppkd.structures import DenseRecord, DetectorSpec, Record, RoIRecord
+from ppkd.structures import DetectorSpec, Record
 from ppkd.utils.errors import SpecError
 
 ROI_LEVELS = 4

@@ -8,11 +8,10 @@ import paddle
 from paddle import Tensor
 
 from ppkd.config import register
-from ppkd.distill.loss import Context
+from ppkd.distill.cells.regions import RegionFinder, Regions
 from ppkd.distill.losses.region_kd import Region, RegionKD
-from ppkd.distill.losses.regions import RegionFinder, Regions
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DenseRecord, DetectorSpec, Record
+from ppkd.structures import DetectorSpec, Record
 
 DIVISOR = {"main": 4.0, "valuable": 16.0}
 """What the published code divides the sum over cells and sides by."""

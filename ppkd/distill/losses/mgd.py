@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import paddle
@@ -10,9 +9,8 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.maps import align_conv, feature_norm
 
 WINDOW = 11
 SIGMA = 1.5
@@ -60,8 +58,8 @@ class MGDFeatureLoss(nn.Layer):
             nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
         )
 
-    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
-        """The loss of maps [N, C, H, W], a scalar."""
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
         ours = stu_feature if self.align is None else self.align(stu_feature)
         theirs = tea_feature.detach()
         if self.training and self.lambda_mgd:
@@ -101,49 +99,13 @@ def _gaussian() -> Tensor:
     return paddle.outer(line, line).reshape([1, 1, WINDOW, WINDOW])
 
 
-@register
-class MGD(LevelWise):
-    """:class:`MGDFeatureLoss` on every paired level of two necks, as the paper has it; defaults are RetinaNet's.
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        alpha_mgd: factor on the squared difference; 5e-7 for two-stage detectors.
-        lambda_mgd: probability that a cell is masked; 0.45 for two-stage detectors.
-        mask_on_channel: mask channels instead of cells.
-        normalize: bring both maps to zero mean and unit deviation per channel before they are compared.
-        loss_func: ``mse`` or ``ssim``.
-        strides: compare levels of these strides only.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
-    """
-
-    paper = "2205.01529"
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        alpha_mgd: float = 0.00002,
-        lambda_mgd: float = 0.65,
-        mask_on_channel: bool = False,
-        normalize: bool = False,
-        loss_func: Literal["mse", "ssim"] = "mse",
-        strides: Sequence[int] | None = None,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def formula(ours: int, theirs: int) -> MGDFeatureLoss:
-            return MGDFeatureLoss(
-                ours,
-                theirs,
-                normalize=normalize,
-                loss_weight=alpha_mgd,
-                loss_func=loss_func,
-                lambda_mgd=lambda_mgd,
-                mask_on_channel=mask_on_channel,
-                align_bias=True,
-            )
-
-        super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)
+MGD = register(
+    level_wise(
+        MGDFeatureLoss,
+        notes="The defaults are the paper's for RetinaNet. ``alpha_mgd`` is the factor on the squared difference;\n"
+        "two-stage detectors have 5e-7, and ``lambda_mgd`` 0.45.",
+        paper="2205.01529",
+        defaults={"normalize": False, "lambda_mgd": 0.65, "align_bias": True, "loss_weight": 2e-5},
+        renamed={"alpha_mgd": "loss_weight"},
+    )
+)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.losses.level_wise import LevelWise, align_conv, feature_norm
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.maps import align_conv, feature_norm
 
 
 class MimicFeatureLoss(nn.Layer):
@@ -34,8 +31,8 @@ class MimicFeatureLoss(nn.Layer):
         self.normalize, self.loss_weight = normalize, loss_weight
         self.align = align_conv(student_channels, teacher_channels)
 
-    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
-        """The loss of maps [N, C, H, W], a scalar."""
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
         ours = stu_feature if self.align is None else self.align(stu_feature)
         theirs = tea_feature.detach()
         if self.normalize:
@@ -43,32 +40,4 @@ class MimicFeatureLoss(nn.Layer):
         return F.mse_loss(ours, theirs) * self.loss_weight
 
 
-@register
-class Mimic(LevelWise):
-    """:class:`MimicFeatureLoss` on every paired level of two necks.
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        normalize: bring both maps to zero mean and unit deviation per channel first.
-        strides: compare levels of these strides only.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
-    """
-
-    paper = "1412.6550"
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        normalize: bool = True,
-        strides: Sequence[int] | None = None,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def formula(ours: int, theirs: int) -> MimicFeatureLoss:
-            return MimicFeatureLoss(ours, theirs, normalize=normalize)
-
-        super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)
+Mimic = register(level_wise(MimicFeatureLoss, notes="No setting of it is published for detectors.", paper="1412.6550"))

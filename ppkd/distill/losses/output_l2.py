@@ -9,9 +9,9 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss, require_maps
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import FEATURES, PER_PROPOSAL, DetectorSpec, Record
+from ppkd.structures import DetectorSpec, Record
 from ppkd.utils.errors import SpecError
 
 

@@ -9,9 +9,10 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss, LevelPair
+from ppkd.distill.loss import DistillLoss
+from ppkd.distill.pairing import LevelPair
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DenseRecord, DetectorSpec, Record
+from ppkd.structures import DetectorSpec, Record
 from ppkd.utils.errors import SpecError
 
 Prediction = Literal["probabilities", "logits"]

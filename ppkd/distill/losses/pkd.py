@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.losses.level_wise import LevelWise, feature_norm
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec
-from ppkd.utils.errors import SpecError
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.maps import feature_norm, require_equal_channels
 
 
 class PKDFeatureLoss(nn.Layer):
@@ -37,15 +33,12 @@ class PKDFeatureLoss(nn.Layer):
         resize_stu: bool = True,
     ) -> None:
         super().__init__()
-        if student_channels != teacher_channels:
-            raise SpecError(
-                f"PKD has no adapter: it compares maps of equally many channels, not {student_channels} (student) with "
-                f"{teacher_channels} (teacher). FGD, MGD, CWD and Mimic align channels."
-            )
+        mend = "choose FGD, MGD, CWD or Mimic, which align channels"
+        require_equal_channels("PKD has no adapter", student_channels, teacher_channels, mend)
         self.normalize, self.loss_weight, self.resize_stu = normalize, loss_weight, resize_stu
 
-    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
-        """The loss of maps [N, C, H, W], whose H and W may differ, a scalar."""
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
+        """The loss of maps [N, C, H, W], whose H and W may differ, a scalar; ``truth`` is not read."""
         ours, theirs = stu_feature, tea_feature.detach()
         if ours.shape[2:] != theirs.shape[2:]:
             if self.resize_stu:
@@ -57,40 +50,11 @@ class PKDFeatureLoss(nn.Layer):
         return F.mse_loss(ours, theirs) * (0.5 * self.loss_weight)
 
 
-@register
-class PKD(LevelWise):
-    """:class:`PKDFeatureLoss` on every paired level of two necks of equal channels.
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        normalize: bring both maps to zero mean and unit deviation per channel.
-        resize_stu: where sizes differ, resize the student's map; else the teacher's.
-        strides: compare levels of these strides only; published are the four finest.
-        weight: factor on the loss in the total; published are 10 for RetinaNet and 6 for Faster R-CNN.
-        schedule: how the weight changes with the epoch.
-
-    Raises:
-        SpecError: channels of a paired level differ.
-    """
-
-    paper = "2207.02039"
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        normalize: bool = True,
-        resize_stu: bool = True,
-        strides: Sequence[int] | None = None,
-        weight: float = 10.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def formula(ours: int, theirs: int) -> PKDFeatureLoss:
-            return PKDFeatureLoss(ours, theirs, normalize=normalize, resize_stu=resize_stu)
-
-        try:
-            super().__init__(student, teacher, formula=formula, strides=strides, weight=weight, schedule=schedule)
-        except SpecError as error:
-            raise SpecError(f"{student.name} from {teacher.name}: {error}") from error
+PKD = register(
+    level_wise(
+        PKDFeatureLoss,
+        notes="Published weights are 10 for RetinaNet and 6 for Faster R-CNN, on the four finest levels.",
+        paper="2207.02039",
+        weight=10.0,
+    )
+)

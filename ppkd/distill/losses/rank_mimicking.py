@@ -9,12 +9,11 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.answering import answering
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.postprocess.dense_decode import by_anchor
-from ppkd.structures import DenseRecord, DetectorSpec, Record
+from ppkd.structures import DetectorSpec, Record
 
 Score = Literal["logits", "probabilities"]
 

@@ -8,9 +8,9 @@ from typing import Literal
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.cells.regions import RegionFinder, Regions
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
-from ppkd.distill.losses.regions import RegionFinder, Regions
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.structures import DetectorSpec, Record
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.losses.box_levels import CellSpans
-from ppkd.distill.losses.box_masks import topmost
+from ppkd.distill.cells.levels import CellSpans
+from ppkd.distill.cells.masks import topmost
 from ppkd.models.losses.normaliser import over_batch
 
 NEVER = -2.0

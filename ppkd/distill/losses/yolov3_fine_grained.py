@@ -9,9 +9,9 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import Context, DistillLoss
+from ppkd.distill.loss import DistillLoss
 from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DetectorSpec, Record, YOLORecord
+from ppkd.structures import DetectorSpec, Record
 
 
 class DistillYOLOv3Loss(nn.Layer):

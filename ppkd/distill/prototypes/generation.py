@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.loss import LevelPair
+from ppkd.distill.pairing import LevelPair
 from ppkd.distill.preparation import Material
 from ppkd.distill.prototypes.bank import PrototypeBank
 from ppkd.distill.prototypes.instances import Instances, find_instances

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.losses.box_levels import cell_spans
+from ppkd.distill.cells.levels import cell_spans
 from ppkd.structures.boxes import xyxy_to_cxcywh
 
 

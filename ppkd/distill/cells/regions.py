@@ -9,12 +9,11 @@ from typing import Literal
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.loss import Context
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets
-from ppkd.models.assigners.ground_truth import PaddedTruth, pad_truth
 from ppkd.models.heads.anchor_generator import cell_corners
 from ppkd.structures.boxes import area, encode_distances, pairwise_iou, xyxy_to_cxcywh
+from ppkd.structures.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Regions:
     """
 
     def __init__(
-        self, finder: RegionFinder, anchors: Tensor, sizes: Sequence[int], truth: PaddedTruth, positive: Tensor
+        self, finder: RegionFinder, anchors: Tensor, sizes: Sequence[int], truth: Truth, positive: Tensor
     ) -> None:
         self._finder, self._truth = finder, truth
         self._anchors, self._sizes, self._positive = anchors, list(sizes), positive

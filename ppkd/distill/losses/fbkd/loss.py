@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.losses.level_wise import LevelWise, MakeFormula
-from ppkd.distill.losses.non_local import NonLocal
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import Batch, DetectorSpec
-from ppkd.utils.errors import ConfigError
+from ppkd.distill.level_wise import level_wise
+from ppkd.distill.losses.fbkd.non_local import NonLocal
 
 
 class FBKDFeatureLoss(nn.Layer):
@@ -66,8 +61,8 @@ class FBKDFeatureLoss(nn.Layer):
         self.non_local_adaptation = nn.Conv2D(student_channels, teacher_channels, 1)
         self.teacher_non_local = NonLocal(teacher_channels, reduction, maxpool_stride)
 
-    def forward(self, stu_feature: Tensor, tea_feature: Tensor, batch: Batch | None = None) -> Tensor:
-        """The loss of maps [N, C, H, W], a scalar."""
+    def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
+        """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
         ours, theirs = stu_feature, tea_feature.detach()
         mask = ((self._attention(ours) + self._attention(theirs)) / 2).detach()
         features = _norm((theirs - self.adaptation_layers(ours)) * mask.sqrt())
@@ -95,66 +90,11 @@ def _norm(values: Tensor) -> Tensor:
     return paddle.where(present, square, paddle.ones_like(square)).sqrt() * present.astype("float32")
 
 
-@register
-class FBKD(LevelWise):
-    """:class:`FBKDFeatureLoss` on every paired level of two necks; the defaults are published for Faster R-CNN.
-
-    Args:
-        student: what the student records.
-        teacher: what the teacher records.
-        reduction: of the compared levels, finest first; coarser ones are as the last.
-        maxpool_stride: likewise.
-        temp: temperature of the attentions.
-        feature_weight: weight of the features' norm.
-        channel_weight: weight of the channels' norm.
-        spatial_weight: weight of the cells' norm.
-        nonlocal_weight: weight of the relations' norm.
-        strides: compare levels of these strides only; published are the four finest.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
-
-    Raises:
-        ConfigError: not as many numbers of one as of the other.
-    """
-
-    paper = "uKhGRvM8QNH"
-
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        reduction: Sequence[int] = (4, 4, 2),
-        maxpool_stride: Sequence[int] = (8, 4, 2),
-        temp: float = 0.5,
-        feature_weight: float = 7e-5,
-        channel_weight: float = 4e-3,
-        spatial_weight: float = 4e-3,
-        nonlocal_weight: float = 7e-5,
-        strides: Sequence[int] | None = None,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        def of(reduction: int, maxpool_stride: int) -> MakeFormula:
-            def formula(ours: int, theirs: int) -> FBKDFeatureLoss:
-                return FBKDFeatureLoss(
-                    ours,
-                    theirs,
-                    reduction=reduction,
-                    maxpool_stride=maxpool_stride,
-                    temp=temp,
-                    feature_weight=feature_weight,
-                    channel_weight=channel_weight,
-                    spatial_weight=spatial_weight,
-                    nonlocal_weight=nonlocal_weight,
-                )
-
-            return formula
-
-        if not reduction or len(reduction) != len(maxpool_stride):
-            raise ConfigError(
-                f"FBKD.reduction is {list(reduction)} and maxpool_stride {list(maxpool_stride)}: give as many of "
-                "one as of the other, at least one"
-            )
-        formulas = [of(*level) for level in zip(reduction, maxpool_stride, strict=True)]
-        super().__init__(student, teacher, formula=formulas, strides=strides, weight=weight, schedule=schedule)
+FBKD = register(
+    level_wise(
+        FBKDFeatureLoss,
+        notes="The defaults are published for Faster R-CNN, on the four finest levels.",
+        paper="uKhGRvM8QNH",
+        by_level={"reduction": (4, 4, 2), "maxpool_stride": (8, 4, 2)},
+    )
+)

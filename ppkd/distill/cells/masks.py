@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import paddle
 from paddle import Tensor
 
 WORD = 60
 
 
-def box_masks(boxes: Sequence[Tensor], im_shape: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def box_masks(boxes: Tensor, im_shape: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Weights of the cells inside and outside of the boxes, float32 [N, H, W] each.
 
     Inside, a cell counts 1 / area of the smallest box that covers it, in cells and before clipping at the right and
@@ -18,12 +16,12 @@ def box_masks(boxes: Sequence[Tensor], im_shape: Tensor, height: int, width: int
     of its end, both included. Boxes whose corners are all zero are padding.
 
     Args:
-        boxes: N times float32 (k_i, 4), corners in pixels; k_i may be 0.
+        boxes: corners float32 [N, M, 4] in pixels.
         im_shape: float32 (N, 2), height and width of the image within the padded input.
         height: cells of the map.
         width: cells of the map.
     """
-    corners = _padded(boxes)
+    corners = boxes.astype("float32")
     size = im_shape.astype("float32").unsqueeze(1)
     columns = _extent(corners[:, :, 0::2], size[:, :, 1:], width)
     rows = _extent(corners[:, :, 1::2], size[:, :, :1], height)
@@ -31,16 +29,6 @@ def box_masks(boxes: Sequence[Tensor], im_shape: Tensor, height: int, width: int
     foreground = _largest(value, rows, columns, height, width)
     outside = (foreground == 0).astype("float32")
     return foreground, outside / outside.sum(axis=[1, 2], keepdim=True).clip(min=1)
-
-
-def _padded(boxes: Sequence[Tensor]) -> Tensor:
-    """All boxes (N, K, 4), zeros after the last of an image; K is a multiple of the bits in a word."""
-    most = max(one.shape[0] for one in boxes)
-    count = WORD * max(1, -(-most // WORD))
-    parts = []
-    for one in boxes:
-        parts += [one.astype("float32").reshape([-1, 4]), paddle.zeros([count - one.shape[0], 4])]
-    return paddle.concat(parts).reshape([len(boxes), count, 4])
 
 
 def _extent(ends: Tensor, size: Tensor, cells: int) -> Tensor:

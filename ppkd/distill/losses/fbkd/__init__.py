@@ -1,0 +1,5 @@
+"""FBKD: attention-guided and non-local distillation of features."""
+
+from ppkd.distill.losses.fbkd.loss import FBKD, FBKDFeatureLoss
+
+__all__ = ["FBKD", "FBKDFeatureLoss"]

@@ -1,0 +1,65 @@
+"""What formulas on two maps share: adapters, normalised features, errors by cell."""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppkd.utils.errors import SpecError
+
+
+def align_conv(student_channels: int, teacher_channels: int, *, bias: bool = True) -> nn.Conv2D | None:
+    """A 1x1 convolution to the teacher's channels; ``None`` where the student has as many."""
+    if student_channels == teacher_channels:
+        return None
+    kaiming = nn.initializer.KaimingNormal(fan_in=student_channels)
+    return nn.Conv2D(student_channels, teacher_channels, 1, weight_attr=kaiming, bias_attr=None if bias else False)
+
+
+def imitation_conv(student_channels: int, teacher_channels: int) -> nn.Conv2D:
+    """A 3x3 convolution to the teacher's channels that starts near zero."""
+    start = nn.initializer.TruncatedNormal(std=1e-4)
+    return nn.Conv2D(
+        student_channels,
+        teacher_channels,
+        3,
+        padding=1,
+        weight_attr=start,
+        bias_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)),
+    )
+
+
+def require_equal_channels(what: str, student_channels: int, teacher_channels: int, mend: str) -> None:
+    """Raise :class:`SpecError` unless the maps have equally many channels; ``what`` wants that, ``mend`` helps."""
+    if student_channels != teacher_channels:
+        raise SpecError(
+            f"{what}, but the maps have {student_channels} (student) and {teacher_channels} (teacher) channels: {mend}"
+        )
+
+
+def feature_norm(feature: Tensor) -> Tensor:
+    """Every channel of [N, C, H, W] with zero mean and unit (sample) deviation over images and cells.
+
+    A channel that is constant becomes zero. One fused batch normalisation, whose variance is that of the population:
+    its scale makes up for that.
+    """
+    images, channels, height, width = feature.shape
+    cells = images * height * width
+    return F.batch_norm(
+        feature,
+        paddle.zeros([channels]),
+        paddle.ones([channels]),
+        weight=paddle.full([channels], math.sqrt((cells - 1) / cells)),
+        bias=paddle.zeros([channels]),
+        training=True,
+        epsilon=1e-12,
+    )
+
+
+def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared differences of maps [N, C, H, W] summed over channels, [N, H, W]; the teacher gets no gradient."""
+    gap = student - teacher.detach()
+    return (gap * gap).sum(axis=1)

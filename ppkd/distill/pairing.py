@@ -1,0 +1,80 @@
+"""Which level or stage of the student's entry is compared with which of the teacher's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ppkd.structures import NO_STRIDE, DetectorSpec, Entry
+from ppkd.utils.errors import SpecError
+
+
+@dataclass(frozen=True)
+class LevelPair:
+    """A level or stage of the student's entry and one of the teacher's: their positions, and the common stride."""
+
+    student: int
+    teacher: int
+    stride: int
+
+
+def pair_levels(student: Entry, teacher: Entry) -> tuple[LevelPair, ...]:
+    """Pairs in the student's order.
+
+    Levels of grids pair where their strides are equal, so that pyramids of different depth pair where they meet. Stages
+    of rows, decoder layers say, pair from the last one backwards: the last stages of both give the detections.
+    """
+    if student.kind != teacher.kind:
+        return ()
+    if student.kind == "rows":
+        common = min(len(student.levels), len(teacher.levels))
+        first, other = len(student.levels) - common, len(teacher.levels) - common
+        return tuple(LevelPair(first + i, other + i, NO_STRIDE) for i in range(common))
+    by_stride = {stride: index for index, stride in enumerate(teacher.strides)}
+    return tuple(
+        LevelPair(index, by_stride[stride], stride)
+        for index, stride in enumerate(student.strides)
+        if stride in by_stride
+    )
+
+
+def checked_pairs(asker: str, name: str, student: DetectorSpec, teacher: DetectorSpec) -> tuple[LevelPair, ...]:
+    """The pairs of the entry ``name``, which both record.
+
+    Raises :class:`SpecError` if no level pairs or, apart from features, what paired levels hold differs.
+    """
+    own, other = student.entries[name], teacher.entries[name]
+    if own.role != other.role or own.kind != other.kind:
+        raise SpecError(
+            f"{asker}: {name} is a {own.role} ({own.kind}) of {student.name}, but a {other.role} ({other.kind}) of "
+            f"{teacher.name}: choose detectors of one kind, or another loss"
+        )
+    pairs = pair_levels(own, other)
+    if not pairs:
+        raise SpecError(
+            f"{asker}: no level of {name} has the same stride in {student.name} {list(own.strides)} and "
+            f"{teacher.name} {list(other.strides)}"
+        )
+    if own.role != "feature":
+        _check_numbers(asker, name, student, teacher, pairs)
+    return pairs
+
+
+def _check_numbers(
+    asker: str, name: str, student: DetectorSpec, teacher: DetectorSpec, pairs: tuple[LevelPair, ...]
+) -> None:
+    """Raise :class:`SpecError` unless paired levels have the same channels, anchors and meaning."""
+    own, other = student.entries[name], teacher.entries[name]
+    if (own.activation, own.coding) != (other.activation, other.coding):
+        raise SpecError(
+            f"{asker}: {name} of {student.name} is read as {own.coding}, {own.activation}; that of {teacher.name} as "
+            f"{other.coding}, {other.activation} (coding of boxes, activation). Choose detectors that agree."
+        )
+    for pair in pairs:
+        one, another = own.levels[pair.student], other.levels[pair.teacher]
+        if one != another:
+            place = f" at stride {pair.stride}" if own.kind == "grid" else ""
+            raise SpecError(
+                f"{asker}: {name}{place} differs: {student.name} has {one.channels} channels x {one.anchors} anchors, "
+                f"{teacher.name} {another.channels} x {another.anchors}. Give both detectors the same num_classes and "
+                "anchors."
+            )
