@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import Detector, check_sides
@@ -25,6 +26,7 @@ class DenseDetector(Detector):
         """Decoding and suppression."""
         return self.head.post_process
 
+    @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the head's numbers."""
         return DetectorSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
@@ -24,6 +25,7 @@ class YOLOv3(Detector):
         self.yolo_head = yolo_head
         self.post_process = post_process
 
+    @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the head's numbers."""
         return DetectorSpec(
