@@ -10,7 +10,7 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from ppkd.distill.losses.answering import answering
+from ppkd.distill.cells.answering import answering
 from ppkd.distill.losses.gid_instances import Instances
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.postprocess.dense_decode import by_anchor

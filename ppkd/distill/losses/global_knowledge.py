@@ -11,9 +11,9 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.cells.levels import box_levels, cell_spans
+from ppkd.distill.divergence import KnowledgeDistillationKLDivLoss
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.losses.box_relations import angle_relation, distance_relation, prototype_relation
-from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.robust_regions import imitation, paint
 from ppkd.distill.pairing import LevelPair
 from ppkd.distill.preparation import Material
