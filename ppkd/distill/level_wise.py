@@ -92,7 +92,7 @@ def level_wise(
     made = {
         "__doc__": f":class:`{formula.__name__}` on every paired level of two necks.\n\n{notes}",
         "__module__": formula.__module__,
-        "__signature__": _signature(recipe),
+        "__signature__": _signature(recipe, weight),
         "recipe": recipe,
         "paper": paper,
         "default_weight": weight,
@@ -135,11 +135,14 @@ class LevelWise(DistillLoss):
         if strides is not None:
             self._keep(strides, student, teacher)
         self.cells = self._make_cells(settings)
-        made = [
-            self._formula(_channels(name, pair, student, teacher), rank, settings)
-            for name, pairs in self.pairs.items()
-            for rank, pair in enumerate(pairs)
-        ]
+        try:
+            made = [
+                self._formula(_channels(name, pair, student, teacher), rank, settings)
+                for name, pairs in self.pairs.items()
+                for rank, pair in enumerate(pairs)
+            ]
+        except SpecError as error:
+            raise SpecError(f"{student.name} from {teacher.name}: {error}") from error
         self.formulas = nn.LayerList(made)
 
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
@@ -192,9 +195,10 @@ class LevelWise(DistillLoss):
             self.pairs[name] = tuple(pair for pair in pairs if pair.stride in strides)
 
 
-def _signature(recipe: Recipe) -> inspect.Signature:
+def _signature(recipe: Recipe, weight: float) -> inspect.Signature:
     common = list(inspect.signature(LevelWise.__init__, eval_str=True).parameters.values())[1:-1]
-    wiring = [_setting(name, None, kind) for name, kind in get_type_hints(Wiring).items()]
+    defaults = {"weight": weight}
+    wiring = [_setting(name, defaults.get(name), kind) for name, kind in get_type_hints(Wiring).items()]
     return inspect.Signature([*common, *recipe.settings(), *wiring])
 
 

@@ -1,4 +1,4 @@
-"""Which distillation loss goes with which detectors: asked of the types, for whatever is registered."""
+"""Which distillation loss goes with which detectors: asked of their specs, for whatever is registered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = 4
 """All detectors are asked with the same number of classes."""
 INTRODUCTION = """# Losses and detectors
 
-Which pairs of student and teacher a loss takes with its default settings, as the types admit: the losses and detectors
+Which pairs of student and teacher a loss takes with its default settings, as their specs admit: the losses and detectors
 are the registered ones, each detector as its smallest file in `configs/` has it. Under a student stand its teachers.
 [distillation.md](distillation.md) says what each loss computes. Written by
 `python tools/methods.py --markdown > docs/methods.md`.
@@ -107,7 +107,7 @@ def _fitting(name: str, student: DetectorSpec, specs: dict[str, DetectorSpec]) -
 
 
 def _read(loss: DistillLoss) -> tuple[str, ...]:
-    return (*loss.consumes, "boxes") if loss.needs_ground_truth else loss.consumes
+    return (*loss.consumes, "boxes") if loss.needs_truth else loss.consumes
 
 
 def _cells(found: Sequence[Method], *, code: str, link: str) -> list[list[str]]:

@@ -86,6 +86,11 @@ class DistillModel(nn.Layer):
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
         return Comparison(record, teachers, task, distilled)
 
+    @property
+    def teacher(self) -> Teacher:
+        """The first teacher, of all losses that name none."""
+        return next(iter(self.teachers.values()))
+
     def teacher_of(self, loss: str) -> str:
         """The name of the teacher that the loss of that name learns from."""
         return self._learns_from.get(loss, next(iter(self.teachers)))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ppkd.structures import DetectorSpec
 from ppkd.utils.errors import SpecError
+
+Part = Literal["deltas", "features"]
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,28 @@ def find_proposals(spec: DetectorSpec) -> ProposalEntries | None:
     return ProposalEntries(corners[0], classes[0], "".join(deltas[:1]), "".join(features[:1]))
 
 
-def require_proposals(asker: str, student: DetectorSpec, teacher: DetectorSpec) -> ProposalEntries:
-    """The student's entries of a second stage; raises :class:`SpecError` unless both detectors have one."""
+def require_proposals(
+    asker: str, student: DetectorSpec, teacher: DetectorSpec, also: Part | None = None
+) -> ProposalEntries:
+    """The student's entries of a second stage, of which ``also`` this part is recorded.
+
+    Raises :class:`SpecError` unless both detectors have a second stage; ``asker`` is the loss.
+    """
+    lacking = [spec for spec in (student, teacher) if not _has(spec, also)]
     found = find_proposals(student)
-    if found is None or find_proposals(teacher) is None:
-        wanted = "proposals (rows of corner boxes, with classes under a softmax)"
-        lacking = " and ".join(
-            f"{spec.name} records {sorted(spec.entries)}" for spec in (student, teacher) if find_proposals(spec) is None
-        )
+    if lacking or found is None:
+        wanted = f"proposals (rows of corner boxes, with classes under a softmax{f' and {also}' if also else ''})"
+        recorded = " and ".join(f"{spec.name} records {sorted(spec.entries)}" for spec in lacking)
         raise SpecError(
             f"{asker} between the student {student.name} and the teacher {teacher.name} reads {wanted} of both, but "
-            f"{lacking}: choose two detectors of two stages, or another loss."
+            f"{recorded}: choose two detectors of two stages, or another loss."
         )
     return found
+
+
+def _has(spec: DetectorSpec, also: Part | None) -> bool:
+    found = find_proposals(spec)
+    return found is not None and (also is None or bool(getattr(found, also)))
 
 
 def _coded(spec: DetectorSpec, coding: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Role = Literal["feature", "class", "box", "quality", "mask"]
@@ -48,6 +49,10 @@ class Entry:
     levels: tuple[LevelSpec, ...]
     activation: Activation = "none"
     coding: Coding = "none"
+
+    def __post_init__(self) -> None:
+        if self.kind == "grid" and any(one.stride >= two.stride for one, two in pairwise(self.levels)):
+            raise ValueError(f"the levels of a grid are finest first, not of strides {list(self.strides)}")
 
     @classmethod
     def rows(

@@ -58,9 +58,8 @@ class Truth:
         """The ground truth of the images at ``index``, int64 (M,), in that order."""
         own = (self.boxes, self.labels, self.scores)
         boxes, labels, scores = (values.index_select(index, axis=0) for values in own)
-        return Truth(
-            boxes, labels, scores, None if self.im_shape is None else self.im_shape.index_select(index, axis=0)
-        )
+        shape = None if self.im_shape is None else self.im_shape.index_select(index, axis=0)
+        return Truth(boxes, labels, scores, shape)
 
     @classmethod
     def around(cls, boxes: Tensor, im_shape: Tensor | None = None) -> Truth:

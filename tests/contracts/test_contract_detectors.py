@@ -8,39 +8,51 @@ import pytest
 from pairs import DETECTORS, HEIGHT, WIDTH, batch, detector, small_config
 
 from ppkd.deploy import Predictor, export_model
-from ppkd.structures import PER_PROPOSAL
+from ppkd.structures import NO_STRIDE
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_records_have_the_shapes_of_the_spec_in_both_modes(name):
+def test_records_are_those_of_the_spec_in_both_modes(name):
     model = detector(name, seed=0)
     spec = model.spec()
-    assert tuple(spec.entries) == model.record.entries()
+    assert spec.abilities == set(model.abilities())
     for mode in (model.train, model.eval):
         mode()
         record = model.extract(batch())
-        assert isinstance(record, model.record)
-        for entry, levels in spec.entries.items():
-            found = [tuple(tensor.shape) for tensor in record.tensors(entry)]
-            if levels[0].stride == PER_PROPOSAL:
-                assert_per_proposal(entry, found, levels, record.proposals.shape[1])
-                continue
-            cells = [(-(-HEIGHT // level.stride), -(-WIDTH // level.stride)) for level in levels]
-            if entry == "neck":
-                expected = [(2, level.channels, *cell) for level, cell in zip(levels, cells, strict=True)]
+        assert record.spec == spec
+        for entry, tensors in record.tensors.items():
+            found = [tuple(tensor.shape) for tensor in tensors]
+            if spec.entries[entry].kind == "rows":
+                assert_rows(found, spec.entries[entry], record.real, entry)
             else:
-                expected = [
-                    (2, level.anchors, level.channels, *cell) for level, cell in zip(levels, cells, strict=True)
-                ]
-            assert found == expected, entry
+                assert found == grid_shapes(spec.entries[entry], entry), entry
 
 
-def assert_per_proposal(entry, found, levels, proposals):
-    (shape,), (level,) = found, levels
-    if entry == "proposal_num":
-        assert shape == (2,)
-    else:
-        assert shape[:3] == (2, proposals, level.channels), entry
+def grid_shapes(entry, name):
+    """Maps of the neck [N, C, H, W], of heads [N, A, K, H, W]."""
+    shapes = []
+    for level in entry.levels:
+        cells = (-(-HEIGHT // level.stride), -(-WIDTH // level.stride))
+        shapes.append((2, level.channels, *cells) if name == "neck" else (2, level.anchors, level.channels, *cells))
+    return shapes
+
+
+def assert_rows(found, entry, real, name):
+    """The same rows [N, R, K, ...] in every stage and entry."""
+    assert len(found) == len(entry.levels), name
+    for shape, level in zip(found, entry.levels, strict=True):
+        assert level.stride == NO_STRIDE
+        assert shape[0] == 2
+        assert shape[2] == level.channels, name
+        if real is not None:
+            assert shape[:2] == tuple(real.shape), name
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_grids_are_finest_first(name):
+    for entry in detector(name, seed=0).spec().entries.values():
+        if entry.kind == "grid":
+            assert list(entry.strides) == sorted(set(entry.strides))
 
 
 @pytest.mark.parametrize("name", DETECTORS)

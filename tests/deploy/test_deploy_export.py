@@ -51,7 +51,7 @@ def test_files(exported: Path) -> None:
 def raw_maps(model: nn.Layer, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
     with paddle.no_grad():
         record = model.extract({name: paddle.to_tensor(array) for name, array in batch.items()})
-    return [level.numpy() for name in record.entries() if name != "neck" for level in getattr(record, name)]
+    return [level.numpy() for name in record.tensors if name != "neck" for level in record[name]]
 
 
 @pytest.mark.parametrize("option", ["export.benchmark=true", "export.post_process=false"])

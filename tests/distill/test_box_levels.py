@@ -8,8 +8,8 @@ import numpy as np
 import paddle
 import pytest
 
-from ppkd.distill.losses.box_levels import box_levels, cell_spans
-from ppkd.distill.losses.box_masks import topmost
+from ppkd.distill.cells.levels import box_levels, cell_spans
+from ppkd.distill.cells.masks import topmost
 
 HEIGHT, WIDTH = 160, 224
 

@@ -8,7 +8,8 @@ import numpy as np
 import paddle
 import pytest
 
-from ppkd.distill.losses.box_masks import box_masks
+from ppkd.distill.cells.masks import box_masks
+from ppkd.structures.truth import Truth
 
 
 def loop(boxes, shapes, height, width):
@@ -33,14 +34,16 @@ def test_masks_equal_a_loop_over_boxes(counts):
         low = rng.uniform(-5, [0.9 * width, 0.9 * height], (count, 2))
         high = np.minimum(low + rng.exponential(15, (count, 2)) + 5, [width, height])
         boxes.append(np.concatenate([low, high], axis=1).astype("float32"))
-    found = box_masks([paddle.to_tensor(one) for one in boxes], paddle.to_tensor(shapes), 24, 32)
+    found = box_masks(
+        Truth.of({"gt_bbox": [paddle.to_tensor(one) for one in boxes]}).boxes, paddle.to_tensor(shapes), 24, 32
+    )
     for mask, expected in zip(found, loop(boxes, shapes, 24, 32), strict=True):
         np.testing.assert_allclose(mask.numpy(), expected, rtol=1e-6)
 
 
 def test_a_box_worked_by_hand():
     boxes = paddle.to_tensor([[8.0, 0.0, 15.0, 8.0], [0.0, 0.0, 32.0, 32.0], [0.0, 0.0, 0.0, 0.0]])
-    foreground, background = box_masks([boxes], paddle.to_tensor([[32.0, 32.0]]), 4, 4)
+    foreground, background = box_masks(Truth.of({"gt_bbox": [boxes]}).boxes, paddle.to_tensor([[32.0, 32.0]]), 4, 4)
     expected = np.full([4, 4], 1 / 25)
     expected[0:2, 1:3] = 1 / 4
     np.testing.assert_allclose(foreground[0].numpy(), expected, rtol=1e-6)
@@ -49,8 +52,8 @@ def test_a_box_worked_by_hand():
 
 def test_boxes_scale_by_the_image_and_not_by_its_padding():
     box = paddle.to_tensor([[0.0, 0.0, 16.0, 16.0]])
-    whole, _ = box_masks([box], paddle.to_tensor([[32.0, 32.0]]), 8, 8)
-    padded, _ = box_masks([box], paddle.to_tensor([[32.0, 20.0]]), 8, 8)
+    whole, _ = box_masks(Truth.of({"gt_bbox": [box]}).boxes, paddle.to_tensor([[32.0, 32.0]]), 8, 8)
+    padded, _ = box_masks(Truth.of({"gt_bbox": [box]}).boxes, paddle.to_tensor([[32.0, 20.0]]), 8, 8)
     assert (whole[0, 0] > 0).sum().item() == 5
     assert (padded[0, 0] > 0).sum().item() == 8
     assert (padded[0, :, 0] > 0).sum().item() == 5

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from sides import side
 from toy import ToyDetector, toy_batch
 
-from ppkd.distill import Context, DistillLoss, DistillModel, FrozenTeacher, WeightSchedule
+from ppkd.distill import DistillLoss, DistillModel, FrozenTeacher, Progress, WeightSchedule
 from ppkd.distill.losses import OutputL2, YOLOv3FineGrained
-from ppkd.structures import Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError, SpecError
 
 
@@ -24,17 +27,17 @@ class Adapted(DistillLoss):
             student.entries["neck"][pair.student].channels, teacher.entries["neck"][pair.teacher].channels, 1
         )
 
-    def forward(self, student: Record, teacher: Record, context: Context):
+    def forward(self, student, teacher, truth, at):
         pair = self.pairs["neck"][0]
-        return ((self.align(student.neck[pair.student]) - teacher.neck[pair.teacher]) ** 2).mean()
+        return ((self.align(student.record["neck"][pair.student]) - teacher.record["neck"][pair.teacher]) ** 2).mean()
 
 
 class NeedsBoxes(Adapted):
-    needs_ground_truth = True
+    needs_truth = True
 
-    def forward(self, student: Record, teacher: Record, context: Context):
-        assert student.neck[0].shape[0] == teacher.neck[0].shape[0] == len(context.batch["gt_bbox"])
-        return super().forward(student, teacher, context)
+    def forward(self, student, teacher, truth, at):
+        assert student.record.neck[0].shape[0] == teacher.record.neck[0].shape[0] == truth.boxes.shape[0]
+        return super().forward(student, teacher, truth, at)
 
 
 def distiller(loss=OutputL2, teacher_channels=6, **settings):
@@ -76,8 +79,8 @@ def test_fingerprint_sees_a_single_buffer():
 
 def test_teacher_is_in_no_parameter_list_and_no_state():
     model = distiller(Adapted)
-    ours = {id(p) for p in model.parameters()}
-    assert not ours & {id(p) for p in model.teacher.detector.parameters()}
+    trained = {id(p) for p in model.parameters()}
+    assert not trained & {id(p) for p in model.teacher.detector.parameters()}
     assert {name.split(".")[0] for name in model.state_dict()} == {"student", "losses"}
 
 
@@ -98,9 +101,9 @@ def test_every_loss_appears_weighted_under_its_key():
     expected = 0.0
     for level in range(2):
         pairs = [(getattr(student, e)[level], getattr(teacher, e)[level]) for e in model.losses["kd"].consumes]
-        ours = np.concatenate([a.numpy() for a, _ in pairs], axis=2)
-        theirs = np.concatenate([b.numpy() for _, b in pairs], axis=2)
-        expected += ((ours - theirs) ** 2).mean()
+        own = np.concatenate([a.numpy() for a, _ in pairs], axis=2)
+        other = np.concatenate([b.numpy() for _, b in pairs], axis=2)
+        expected += ((own - other) ** 2).mean()
     assert terms["kd"].item() == pytest.approx(2.0 * expected, rel=1e-6)
     assert terms["loss"].item() == pytest.approx(terms["kd"].item() + terms["loss_count"].item(), rel=1e-6)
 
@@ -126,8 +129,8 @@ def test_unlabelled_images_give_distillation_losses_only():
     mixed = model(toy_batch(images=3, labelled=[True, False, True]))
     batch = toy_batch(images=3, labelled=[True, False, True])
     student = model.student.extract(batch).images(paddle.to_tensor([0, 2]))
-    known = {"gt_bbox": [batch["gt_bbox"][0], batch["gt_bbox"][2]]}
-    task = model.student.loss(student, model.student.assign(student, known))["loss_count"]
+    truth = Truth.of({"gt_bbox": [batch["gt_bbox"][0], batch["gt_bbox"][2]]})
+    task = model.student.loss(student, model.student.assign(student, truth))["loss_count"]
     assert mixed["loss_count"].item() == pytest.approx(task.item(), rel=1e-6)
     all_labelled = model(toy_batch(images=3))
     assert mixed["kd"].item() == pytest.approx(all_labelled["kd"].item(), rel=1e-6)
@@ -189,22 +192,22 @@ def test_weight_schedule():
 
 def test_levels_pair_by_stride():
     paddle.seed(0)
-    student, teacher = ToyDetector(strides=(16, 8)), ToyDetector(strides=(8, 4))
+    student, teacher = ToyDetector(strides=(8, 16)), ToyDetector(strides=(4, 8))
     loss = OutputL2(student.spec(), teacher.spec())
-    assert [(p.student, p.teacher, p.stride) for p in loss.pairs["objectness"]] == [(1, 0, 8)]
+    assert [(p.student, p.teacher, p.stride) for p in loss.pairs["objectness"]] == [(0, 1, 8)]
     batch = toy_batch()
-    ours, theirs = student.extract(batch), teacher.extract(batch)
-    value = loss(ours, theirs, Context(batch, None)).item()
-    gaps = [(getattr(ours, e)[1] - getattr(theirs, e)[0]).numpy() for e in loss.consumes]
+    own, other = student.extract(batch), teacher.extract(batch)
+    value = loss(side(own), side(other), Truth.of(batch), Progress()).item()
+    gaps = [(own[entry][0] - other[entry][1]).numpy() for entry in loss.consumes]
     assert value == pytest.approx((np.concatenate(gaps, axis=2) ** 2).mean(), rel=1e-6)
 
 
 def test_a_loss_names_both_sides_when_a_record_lacks_an_entry():
     toy, other = ToyDetector().spec(), ToyDetector(num_classes=2).spec()
-    only_neck = type(toy)("Bare", 3, "sigmoid", {"neck": toy.entries["neck"]})
+    only_neck = replace(toy.only(["neck"]), name="Bare")
     with pytest.raises(SpecError, match=r"YOLOv3FineGrained consumes .*but Bare records \['neck'\].*lacks"):
         YOLOv3FineGrained(toy, only_neck)
     with pytest.raises(SpecError, match=r"cls_logits at stride 8 differs.*3 channels.*2 x"):
         OutputL2(toy, other)
-    with pytest.raises(SpecError, match=r"no level of neck has the same stride in Toy \[8, 4\] and Toy \[32\]"):
+    with pytest.raises(SpecError, match=r"no level of neck has the same stride in Toy \[4, 8\] and Toy \[32\]"):
         Adapted(toy, ToyDetector(strides=(32,)).spec())

@@ -9,13 +9,15 @@ import paddle
 import pytest
 from loss_cases import assert_close, golden, golden_names, leaf
 from parity_fill import fill
+from sides import side
 
 from ppkd.config import load_config
-from ppkd.distill import Context
+from ppkd.distill import Progress
 from ppkd.distill.build import build_losses, check_slim
 from ppkd.distill.losses import FBKD, FBKDFeatureLoss
-from ppkd.distill.losses.non_local import NonLocal
-from ppkd.structures import DetectorSpec, LevelSpec, Record
+from ppkd.distill.losses.fbkd.non_local import NonLocal
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 SLIM = Path(__file__).resolve().parents[2] / "slim/distill"
@@ -29,7 +31,8 @@ def own_name(name):
 
 
 def spec(strides, channels=4):
-    return DetectorSpec("Some", 3, "sigmoid", {"neck": tuple(LevelSpec(channels, stride) for stride in strides)})
+    levels = tuple(LevelSpec(channels, stride) for stride in strides)
+    return DetectorSpec("Some", 3, {"neck": Entry("feature", "grid", levels)})
 
 
 def maps(channels=8, height=9, width=12, seed=0):
@@ -106,26 +109,27 @@ def test_maps_smaller_than_a_window_are_pooled_whole():
     assert np.isfinite(FBKDFeatureLoss(8, 8, maxpool_stride=8)(maps(height=1, width=3), maps(height=1, width=3)).item())
 
 
-def test_windows_and_reductions_follow_the_stride_whatever_the_order_of_levels():
-    for strides in ((8, 16, 32, 64, 128), (128, 64, 32, 16, 8)):
-        built = FBKD(spec(strides, channels=8), spec(strides, channels=8))
-        windows = {
-            pair.stride: (formula.student_non_local.maxpool_stride, formula.student_non_local.g.weight.shape[0])
-            for pair, formula in zip(built.pairs["neck"], built.formulas, strict=True)
-        }
-        assert windows == {8: (8, 2), 16: (4, 2), 32: (2, 4), 64: (2, 4), 128: (2, 4)}
+def test_windows_and_reductions_follow_the_rank_of_the_level():
+    strides = (8, 16, 32, 64, 128)
+    built = FBKD(spec(strides, channels=8), spec(strides, channels=8))
+    windows = {
+        pair.stride: (formula.student_non_local.maxpool_stride, formula.student_non_local.g.weight.shape[0])
+        for pair, formula in zip(built.pairs["neck"], built.formulas, strict=True)
+    }
+    assert windows == {8: (8, 2), 16: (4, 2), 32: (2, 4), 64: (2, 4), 128: (2, 4)}
     assert len(FBKD(spec(strides), spec(strides), strides=[8, 32]).formulas) == 2
-    with pytest.raises(ConfigError, match=r"FBKD.reduction is \[4\] and maxpool_stride \[8, 4, 2\]"):
+    with pytest.raises(ConfigError, match=r"FBKD has reduction \[4\] and maxpool_stride \[8, 4, 2\]"):
         FBKD(spec(strides), spec(strides), reduction=[4])
 
 
 def test_the_wiring_sums_its_levels():
     paddle.seed(0)
-    small, large = spec((8, 16), 4), spec((16, 8), 6)
+    small, large = spec((8, 16), 4), spec((8, 16), 6)
     built = FBKD(small, large)
-    ours, theirs = [maps(4), maps(4, 5, 6)], [maps(6, 5, 6, seed=1), maps(6, seed=1)]
-    found = built(Record(ours), Record(theirs), Context({}, None)).item()
-    parts = [built.formulas[0](ours[0], theirs[1]).item(), built.formulas[1](ours[1], theirs[0]).item()]
+    own, other = [maps(4), maps(4, 5, 6)], [maps(6, seed=1), maps(6, 5, 6, seed=1)]
+    sides = side(Record(small, {"neck": own})), side(Record(large, {"neck": other}))
+    found = built(*sides, Truth.around(paddle.zeros([2, 1, 4])), Progress()).item()
+    parts = [formula(one, two).item() for formula, one, two in zip(built.formulas, own, other, strict=True)]
     assert found == pytest.approx(sum(parts), rel=1e-6)
 
 

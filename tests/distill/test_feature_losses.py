@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from sides import side
 
 from ppkd.config import Config, build, load_config
-from ppkd.distill import Context
+from ppkd.distill import Progress
 from ppkd.distill.build import build_losses, check_slim
 from ppkd.distill.losses import (
     CWD,
@@ -24,7 +25,8 @@ from ppkd.distill.losses import (
     MimicFeatureLoss,
     PKDFeatureLoss,
 )
-from ppkd.structures import DenseRecord, DetectorSpec, LevelSpec, Record
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
 
 FORMULAS = [CWDFeatureLoss, FGDFeatureLoss, MGDFeatureLoss, MimicFeatureLoss, PKDFeatureLoss]
@@ -47,17 +49,23 @@ def batch(counts=(2, 0)):
 def spec(name, channels, strides, anchors=1):
     levels = tuple(LevelSpec(channels, stride) for stride in strides)
     classes = tuple(LevelSpec(3, stride, anchors) for stride in strides)
-    return DetectorSpec(name, 3, "sigmoid", {"neck": levels, "cls_logits": classes})
+    entries = {
+        "neck": Entry("feature", "grid", levels),
+        "cls_logits": Entry("class", "grid", classes, activation="sigmoid"),
+    }
+    return DetectorSpec(name, 3, entries)
 
 
 def record(of, size=64, images=2, seed=0):
     paddle.seed(seed)
-    neck = [paddle.randn([images, at.channels, size // at.stride, size // at.stride]) for at in of.entries["neck"]]
-    logits = [
-        paddle.randn([images, at.anchors, at.channels, size // at.stride, size // at.stride])
-        for at in of.entries["cls_logits"]
-    ]
-    return DenseRecord(neck, logits)
+    levels, classes = (of.entries[name].levels for name in ("neck", "cls_logits"))
+    neck = [paddle.randn([images, at.channels, size // at.stride, size // at.stride]) for at in levels]
+    logits = [paddle.randn([images, at.anchors, at.channels, size // at.stride, size // at.stride]) for at in classes]
+    return Record(of, {"neck": neck, "cls_logits": logits})
+
+
+def value_of(loss, student, teacher):
+    return loss(side(student), side(teacher), Truth.of(batch()), Progress())
 
 
 @pytest.mark.parametrize("formula", [FGDFeatureLoss, CWDFeatureLoss, PKDFeatureLoss, MimicFeatureLoss])
@@ -131,7 +139,7 @@ def test_normalised_losses_ignore_scale_and_offset_of_channels(formula):
 def test_pkd_is_one_minus_pearson():
     student, teacher = maps(), maps(seed=1)
     rows = [np.moveaxis(x.numpy(), 1, 0).reshape(8, -1) for x in (student, teacher)]
-    pearson = [np.corrcoef(ours, theirs)[0, 1] for ours, theirs in zip(*rows, strict=True)]
+    pearson = [np.corrcoef(own, other)[0, 1] for own, other in zip(*rows, strict=True)]
     cells = rows[0].shape[1]
     expected = (1 - np.mean(pearson)) * (cells - 1) / cells
     assert PKDFeatureLoss(8, 8)(student, teacher).item() == pytest.approx(expected, rel=1e-4)
@@ -172,37 +180,37 @@ def test_kd_refuses_what_has_no_meaning():
 
 @pytest.mark.parametrize("loss", [FGD, CWD, MGD, Mimic])
 def test_wirings_pair_by_stride_and_size_their_adapters(loss):
-    ours, theirs = spec("Small", 4, (8, 16, 32)), spec("Large", 6, (16, 8, 4))
-    built = loss(ours, theirs)
-    assert [(p.student, p.teacher, p.stride) for p in built.pairs["neck"]] == [(0, 1, 8), (1, 0, 16)]
+    small, large = spec("Small", 4, (8, 16, 32)), spec("Large", 6, (4, 8, 16))
+    built = loss(small, large)
+    assert [(p.student, p.teacher, p.stride) for p in built.pairs["neck"]] == [(0, 1, 8), (1, 2, 16)]
     assert [tuple(formula.align.weight.shape) for formula in built.formulas] == [(6, 4, 1, 1)] * 2
     assert not {id(p) for p in built.formulas[0].parameters()} & {id(p) for p in built.formulas[1].parameters()}
     paddle.seed(0)
-    found = built(record(ours), record(theirs, seed=1), Context(batch(), None))
+    found = value_of(built, record(small), record(large, seed=1))
     paddle.seed(0)
-    student, teacher = record(ours), record(theirs, seed=1)
-    pairs = zip(built.formulas, student.neck[:2], (teacher.neck[1], teacher.neck[0]), strict=True)
+    student, teacher = record(small), record(large, seed=1)
+    pairs = zip(built.formulas, student.neck[:2], teacher.neck[1:], strict=True)
     assert found.item() == pytest.approx(sum(f(s, t, batch()).item() for f, s, t in pairs), rel=1e-6)
 
 
 def test_cwd_compares_class_maps_where_asked():
-    ours, theirs = spec("Small", 4, (8, 16), anchors=2), spec("Large", 6, (8, 16), anchors=2)
-    built = CWD(ours, theirs, consumes=["cls_logits"], tau=2.0)
+    small, large = spec("Small", 4, (8, 16), anchors=2), spec("Large", 6, (8, 16), anchors=2)
+    built = CWD(small, large, consumes=["cls_logits"], tau=2.0)
     assert not list(built.parameters())
-    student, teacher = record(ours), record(theirs, seed=1)
+    student, teacher = record(small), record(large, seed=1)
     formula = CWDFeatureLoss(6, 6, tau=2.0)
     pairs = zip(student.cls_logits, teacher.cls_logits, strict=True)
     expected = sum(formula(s.reshape([2, 6, *s.shape[3:]]), t.reshape([2, 6, *t.shape[3:]])).item() for s, t in pairs)
-    assert built(student, teacher, Context(batch(), None)).item() == pytest.approx(expected, rel=1e-5)
-    both = CWD(ours, theirs, consumes=["neck", "cls_logits"])
+    assert value_of(built, student, teacher).item() == pytest.approx(expected, rel=1e-5)
+    both = CWD(small, large, consumes=["neck", "cls_logits"])
     assert len(both.formulas) == 4
 
 
 def test_strides_choose_levels_and_unknown_ones_are_named():
-    ours, theirs = spec("Small", 4, (8, 16, 32)), spec("Large", 4, (8, 16, 32))
-    assert [p.stride for p in PKD(ours, theirs, strides=[8, 32]).pairs["neck"]] == [8, 32]
+    small, large = spec("Small", 4, (8, 16, 32)), spec("Large", 4, (8, 16, 32))
+    assert [p.stride for p in PKD(small, large, strides=[8, 32]).pairs["neck"]] == [8, 32]
     with pytest.raises(SpecError, match=r"strides asks for \[64\].*Small.*Large.*\[8, 16, 32\]"):
-        FGD(ours, theirs, strides=[8, 64])
+        FGD(small, large, strides=[8, 64])
 
 
 def test_pkd_says_that_it_cannot_align_channels():
@@ -236,7 +244,6 @@ def test_slim_files_state_the_published_setting(root, name):
 
 
 def test_a_neck_record_is_enough():
-    ours = spec("Small", 4, (8,))
-    full = record(ours)
-    value = FGD(ours, ours)(Record(full.neck), Record(record(ours, seed=1).neck), Context(batch(), None))
-    assert value.item() > 0
+    small = spec("Small", 4, (8,))
+    student, teacher = record(small).only(["neck"]), record(small, seed=1).only(["neck"])
+    assert value_of(FGD(small, small), student, teacher).item() > 0

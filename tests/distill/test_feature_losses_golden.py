@@ -6,6 +6,7 @@ import paddle
 import pytest
 from loss_cases import assert_close, fill_formula, golden, golden_names, leaf, listed
 
+from ppkd.distill.cells.masks import box_masks
 from ppkd.distill.losses import (
     CWDFeatureLoss,
     FGDFeatureLoss,
@@ -13,7 +14,7 @@ from ppkd.distill.losses import (
     MGDFeatureLoss,
     PKDFeatureLoss,
 )
-from ppkd.distill.losses.box_masks import box_masks
+from ppkd.structures.truth import Truth
 
 FGD_NAMES = {"channel_add_conv_s": "stu_conv_block", "channel_add_conv_t": "tea_conv_block"}
 
@@ -48,7 +49,7 @@ def test_fgd(name):
         "im_shape": paddle.to_tensor(meta["hyper"]["img_shape"], dtype="float32"),
     }
     height, width = arrays["in.feat_t"].shape[2:]
-    for mask, key in zip(box_masks(batch["gt_bbox"], batch["im_shape"], height, width), ("fg", "bg"), strict=True):
+    for mask, key in zip(box_masks(Truth.of(batch).boxes, batch["im_shape"], height, width), ("fg", "bg"), strict=True):
         assert_close(mask, arrays[f"out.mask_{key}"], rtol=1e-6)
     check(formula, arrays, batch, FGD_NAMES)
 

@@ -7,7 +7,8 @@ import pytest
 from loss_cases import assert_close, fill_formula, leaf, listed, names, parity
 
 from ppkd.distill import losses
-from ppkd.distill.losses.box_masks import box_masks
+from ppkd.distill.cells.masks import box_masks
+from ppkd.structures.truth import Truth
 
 FEATURE_CASES = [name for kind in ("fgd", "cwd", "pkd", "mgd", "mimic") for name in names(f"loss_{kind}_")]
 
@@ -44,7 +45,9 @@ def test_feature_loss(name):
 def test_fgd_masks(name):
     _, arrays = parity(name)
     height, width = arrays["stu"].shape[2:]
-    found = box_masks(listed(arrays, "gt_bbox"), paddle.to_tensor(arrays["im_shape"]), height, width)
+    found = box_masks(
+        Truth.of({"gt_bbox": listed(arrays, "gt_bbox")}).boxes, paddle.to_tensor(arrays["im_shape"]), height, width
+    )
     for mask, key in zip(found, ("mask_fg", "mask_bg"), strict=True):
         assert_close(mask, arrays[key], rtol=1e-6)
 

@@ -13,7 +13,7 @@ from loss_cases import GOLDEN, assert_close, golden_names, leaf
 from paddle import nn
 
 from ppkd.distill import Context
-from ppkd.distill.losses.box_levels import box_levels, cell_spans
+from ppkd.distill.cells.levels import box_levels, cell_spans
 from ppkd.distill.losses.global_knowledge import Boxes, GlobalKnowledge
 from ppkd.distill.losses.robust_regions import paint
 from ppkd.distill.prototypes.generation import PrototypeSettings

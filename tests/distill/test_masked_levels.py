@@ -8,13 +8,15 @@ import numpy as np
 import paddle
 import pytest
 from loss_cases import assert_close, fill_formula, golden, golden_names, leaf, listed
+from sides import side
 
 from ppkd.config import load_config
-from ppkd.distill import Context
+from ppkd.distill import Progress
 from ppkd.distill.build import build_losses, check_slim
+from ppkd.distill.cells.boxes import cells_inside, cells_of_anchors
 from ppkd.distill.losses import FGFI, DeFeat, DeFeatFeatureLoss, FGFIFeatureLoss
-from ppkd.distill.losses.box_cells import cells_inside, cells_of_anchors
-from ppkd.structures import DetectorSpec, LevelSpec, Record
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
 
 SLIM = Path(__file__).resolve().parents[2] / "slim/distill"
@@ -23,23 +25,23 @@ BOXES = [[10.0, 20.0, 60.0, 70.0], [6.0, 4.0, 122.0, 120.0], [90.0, 90.0, 98.0, 
 
 
 def spec(strides, channels=4, name="Some"):
-    return DetectorSpec(name, 3, "sigmoid", {"neck": tuple(LevelSpec(channels, stride) for stride in strides)})
+    levels = tuple(LevelSpec(channels, stride) for stride in strides)
+    return DetectorSpec(name, 3, {"neck": Entry("feature", "grid", levels)})
 
 
 def necks(of, images=2, seed=0):
     paddle.seed(seed)
-    levels = of.entries["neck"]
-    return Record(
-        [leaf(paddle.randn([images, at.channels, 128 // at.stride, 128 // at.stride]).numpy()) for at in levels]
-    )
+    levels = of.entries["neck"].levels
+    maps = [leaf(paddle.randn([images, at.channels, 128 // at.stride, 128 // at.stride]).numpy()) for at in levels]
+    return Record(of, {"neck": maps})
 
 
-def context(*counts):
-    batch = {
-        "gt_bbox": [paddle.to_tensor(BOXES)[:count] for count in counts],
-        "gt_class": [paddle.zeros([count], dtype="int64") for count in counts],
-    }
-    return Context(batch, None)
+def boxes(*counts):
+    return Truth.of({"gt_bbox": [paddle.to_tensor(BOXES)[:count] for count in counts]})
+
+
+def value_of(loss, student, teacher, truth):
+    return loss(side(student), side(teacher), truth, Progress())
 
 
 def identical(loss):
@@ -54,26 +56,28 @@ def identical(loss):
 
 
 def wired(name, kind, **settings):
-    """A golden case: the loss on its levels, records and the context."""
+    """A golden case: the loss on its levels, records and the ground truth."""
     meta, arrays = golden(name)
     strides = meta["hyper"]["strides"]
     channels = arrays["in.feat_s.0"].shape[1]
-    loss = kind(spec(strides, channels), spec(strides, channels), **settings)
+    of = spec(strides, channels)
+    loss = kind(of, of, **settings)
     if loss.parameters():
         conv = "adapt.0" if kind is FGFI else "adapt"
         fill_formula(loss, meta["params"], {f"neck_adapt.{i}.0": f"formulas.{i}.{conv}" for i in range(len(strides))})
-    boxes = listed(arrays, "in.gt_bbox")
-    batch = {"gt_bbox": boxes, "gt_class": [paddle.zeros([len(one)], dtype="int64") for one in boxes]}
+    truth = Truth.of({"gt_bbox": listed(arrays, "in.gt_bbox")})
     student, teacher = ([leaf(arrays[f"in.feat_{of}.{i}"]) for i in range(len(strides))] for of in "st")
-    return loss, arrays, Record(student), Record(teacher), Context(batch, None)
+    return loss, arrays, Record(of, {"neck": student}), Record(of, {"neck": teacher}), truth
 
 
 def check(name, kind, term, **settings):
-    loss, arrays, student, teacher, seen = wired(name, kind, **settings)
-    masks = loss.masks(seen, [level.shape[2:] for level in student.neck])
+    loss, arrays, student, teacher, truth = wired(name, kind, **settings)
+    strides = student.spec.entries["neck"].strides
+    sizes = [(stride, *level.shape[2:]) for stride, level in zip(strides, student.neck, strict=True)]
+    masks = loss.cells.masks(truth, sizes)
     for i, mask in enumerate(masks):
         assert_close(mask, arrays[f"out.mask.{i}"], rtol=0)
-    value = loss.weight * loss(student, teacher, seen)
+    value = loss.weight * value_of(loss, student, teacher, truth)
     assert_close(value, arrays[f"out.{term}"], rtol=1e-5)
     value.backward()
     for i, level in enumerate(student.neck):
@@ -120,21 +124,21 @@ def test_fgfi_as_published(name):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_equal_records_under_identities_cost_nothing(loss):
     of = spec((8, 16, 32))
-    ours = necks(of)
-    value = identical(loss(of, of))(ours, necks(of), context(3, 1))
+    student = necks(of)
+    value = value_of(identical(loss(of, of)), student, necks(of), boxes(3, 1))
     value.backward()
     assert abs(value.item()) < 1e-6
-    assert all(np.abs(level.grad.numpy()).max() < 1e-6 for level in ours.neck)
+    assert all(np.abs(level.grad.numpy()).max() < 1e-6 for level in student.neck)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_without_any_box_the_background_alone_counts_and_every_parameter_has_a_gradient(loss):
     of = spec((8, 16, 32))
-    ours, built = necks(of), identical(loss(of, of))
-    value = built(ours, necks(of, seed=1), context(0, 0))
+    student, teacher, built = necks(of), necks(of, seed=1), identical(loss(of, of))
+    value = value_of(built, student, teacher, boxes(0, 0))
     value.backward()
     if loss is DeFeat:
-        gaps = [(a - b) ** 2 for a, b in zip(ours.neck, necks(of, seed=1).neck, strict=True)]
+        gaps = [(a - b) ** 2 for a, b in zip(student.neck, teacher.neck, strict=True)]
         assert value.item() == pytest.approx(12 * sum(gap.mean().item() / 2 for gap in gaps) / 3, rel=1e-5)
     else:
         assert value.item() == 0
@@ -144,28 +148,26 @@ def test_without_any_box_the_background_alone_counts_and_every_parameter_has_a_g
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_order_of_boxes_and_images_changes_nothing(loss):
     of = spec((8, 16, 32))
-    built, ours, theirs, seen = identical(loss(of, of)), necks(of), necks(of, seed=1), context(3, 1)
+    built, student, teacher, truth = identical(loss(of, of)), necks(of), necks(of, seed=1), boxes(3, 1)
     order = paddle.to_tensor([1, 0])
-    turned = {key: [value[1], value[0].flip(axis=0)] for key, value in seen.batch.items()}
-    found = built(ours.images(order), theirs.images(order), Context(turned, None))
-    assert found.item() == pytest.approx(built(ours, theirs, seen).item(), rel=1e-5)
+    turned = Truth.around(truth.boxes.index_select(order, axis=0).flip(axis=1))
+    found = value_of(built, student.images(order), teacher.images(order), turned)
+    assert found.item() == pytest.approx(value_of(built, student, teacher, truth).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_levels_pair_by_stride_in_any_order(loss):
-    small, large = spec((8, 16, 32)), spec((32, 16, 8))
-    ours, theirs = necks(small), necks(small, seed=1)
-    value = identical(loss(small, small))(ours, theirs, context(3, 1)).item()
-    turned = Record(theirs.neck[::-1])
-    assert identical(loss(small, large))(ours, turned, context(3, 1)).item() == pytest.approx(value, rel=1e-6)
-    backwards = Record(ours.neck[::-1])
-    assert identical(loss(large, large))(backwards, turned, context(3, 1)).item() == pytest.approx(value, rel=1e-6)
+def test_pyramids_of_other_depth_pair_where_they_meet(loss):
+    small, large = spec((8, 16, 32)), spec((16, 32, 64))
+    student, teacher = necks(small), necks(small, seed=1)
+    chosen = value_of(identical(loss(small, small, strides=[16, 32])), student, teacher, boxes(3, 1)).item()
+    deeper = Record(large, {"neck": [*teacher.neck[1:], necks(large).neck[2]]})
+    assert value_of(identical(loss(small, large)), student, deeper, boxes(3, 1)).item() == pytest.approx(chosen)
 
 
 def test_boxes_for_all_levels():
     of = spec((8, 16, 32))
-    sizes = [(16, 16), (8, 8), (4, 4)]
-    by_size, everywhere = FGFI(of, of).masks(context(1), sizes), FGFI(of, of, by_size=False).masks(context(1), sizes)
+    levels = [(8, 16, 16), (16, 8, 8), (32, 4, 4)]
+    by_size, everywhere = (FGFI(of, of, **how).cells.masks(boxes(1), levels) for how in ({}, {"by_size": False}))
     assert [mask.any().item() for mask in by_size] == [True, False, False]
     assert [mask.any().item() for mask in everywhere] == [True, True, True]
     assert_close(by_size[0], everywhere[0].numpy(), rtol=0)
@@ -181,7 +183,7 @@ def test_unequal_channels_are_adapted_by_what_trains_or_refused():
     small, large = spec((8, 16), 4, "Small"), spec((8, 16), 6, "Large")
     for loss in LOSSES:
         built = loss(small, large)
-        built(necks(small), necks(large, seed=1), context(2, 1)).backward()
+        value_of(built, necks(small), necks(large, seed=1), boxes(2, 1)).backward()
         assert len(built.parameters()) == 4
         assert all(parameter.grad is not None for parameter in built.parameters())
     with pytest.raises(SpecError, match=r"Small from Large: DeFeat.adapt is false.*4 \(student\)"):
@@ -198,6 +200,6 @@ def test_slim_files_state_the_published_setting(root, name):
     found, default = build_losses(slim, of, of)[name], {"fgfi": FGFI, "defeat": DeFeat}[name](of, of)
     assert found.weight == default.weight
     keys = ("anchor_scales", "aspect_ratios", "threshold") if name == "fgfi" else ()
-    assert [getattr(found, key) for key in keys] == [getattr(default, key) for key in keys]
+    assert [getattr(found.cells, key) for key in keys] == [getattr(default.cells, key) for key in keys]
     if name == "defeat":
         assert [(f.foreground, f.background) for f in found.formulas] == [(3.0, 12.0)] * 5

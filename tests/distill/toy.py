@@ -9,15 +9,14 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import Detector
-from ppkd.structures import Batch, DetectorSpec, LevelSpec, Record, YOLORecord
+from ppkd.structures import Batch, DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 
 
 class ToyDetector(Detector):
     """Levels at the given strides, one anchor per cell."""
 
-    record = YOLORecord
-
-    def __init__(self, channels: int = 4, num_classes: int = 3, strides: tuple[int, ...] = (8, 4)) -> None:
+    def __init__(self, channels: int = 4, num_classes: int = 3, strides: tuple[int, ...] = (4, 8)) -> None:
         super().__init__()
         self.num_classes, self.channels, self.strides = num_classes, channels, strides
         self.neck = nn.LayerList([nn.Conv2D(3, channels, stride, stride) for stride in strides])
@@ -25,20 +24,32 @@ class ToyDetector(Detector):
         self.head = nn.Conv2D(channels, 5 + num_classes, 1)
 
     def spec(self) -> DetectorSpec:
-        sizes = {"neck": self.channels, "cls_logits": self.num_classes, "objectness": 1, "box_xywh": 4}
-        entries = {name: tuple(LevelSpec(n, stride) for stride in self.strides) for name, n in sizes.items()}
-        return DetectorSpec("Toy", self.num_classes, "sigmoid", entries)
+        def levels(numbers: int) -> tuple[LevelSpec, ...]:
+            return tuple(LevelSpec(numbers, stride) for stride in self.strides)
+
+        entries = {
+            "neck": Entry("feature", "grid", levels(self.channels)),
+            "cls_logits": Entry("class", "grid", levels(self.num_classes), activation="sigmoid"),
+            "objectness": Entry("quality", "grid", levels(1), activation="sigmoid"),
+            "box_xywh": Entry("box", "grid", levels(4), coding="yolo"),
+        }
+        return DetectorSpec("Toy", self.num_classes, entries, frozenset(self.abilities()))
 
     def features(self, batch: Batch) -> list[Tensor]:
         return [self.norm(level(batch["image"])) for level in self.neck]
 
-    def extract(self, batch: Batch, like: Record | None = None) -> YOLORecord:
+    def extract(self, batch: Batch, like: Record | None = None) -> Record:
         neck = self.features(batch)
         maps = [self.head(level).unsqueeze(1) for level in neck]
-        return YOLORecord(neck, [m[:, :, 5:] for m in maps], [m[:, :, 4:5] for m in maps], [m[:, :, :4] for m in maps])
+        numbers = {
+            "cls_logits": [level[:, :, 5:] for level in maps],
+            "objectness": [level[:, :, 4:5] for level in maps],
+            "box_xywh": [level[:, :, :4] for level in maps],
+        }
+        return Record(self.spec(), {"neck": neck, **numbers})
 
-    def assign(self, record: Record, batch: Batch) -> Any:
-        return paddle.to_tensor([float(len(boxes)) for boxes in batch["gt_bbox"]])
+    def match(self, record: Record, truth: Truth) -> Any:
+        return truth.real.astype("float32").sum(axis=1)
 
     def loss(self, record: Record, targets: Any) -> dict[str, Tensor]:
         per_image = paddle.stack([level.mean(axis=[1, 2, 3, 4]) for level in record.objectness]).mean(axis=0)
@@ -56,7 +67,9 @@ def toy_batch(images: int = 2, labelled: list[bool] | None = None, seed: int = 0
     batch: Batch = {
         "image": paddle.to_tensor(rng.standard_normal((images, 3, 16, 16)).astype("float32")),
         "im_id": paddle.arange(images).reshape([images, 1]),
-        "gt_bbox": [paddle.to_tensor(rng.uniform(0, 16, (n, 4)).astype("float32")) for n in counts],
+        "gt_bbox": [
+            paddle.to_tensor(np.sort(rng.uniform(0, 16, (n, 2, 2)), axis=1).reshape(n, 4), "float32") for n in counts
+        ],
         "gt_class": [paddle.zeros([n], dtype="int64") for n in counts],
     }
     if labelled is not None:

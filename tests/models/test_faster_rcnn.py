@@ -53,7 +53,7 @@ def batch(batches):
 
 
 def rows(record: Any, image: int) -> np.ndarray:
-    return record.proposals[image, : record.proposal_num[image].item()].numpy()
+    return record.proposals[image, : record.real[image].sum().item()].numpy()
 
 
 def test_a_sample_is_as_large_and_as_positive_as_asked():
@@ -175,7 +175,7 @@ def test_a_teacher_looks_where_the_student_looks(config, model, batch):
     found = teacher.extract(batch, like=student)
     np.testing.assert_array_equal(found.proposals.numpy(), student.proposals.numpy())
     assert found.roi_features.shape == [2, 24, 8, 7, 7]
-    np.testing.assert_array_equal(found.roi_features.numpy(), teacher.pool(found.neck, student.proposals).numpy())
+    np.testing.assert_array_equal(found.roi_features.numpy(), teacher.pool(found, student.proposals).numpy())
     assert len(teacher.extract(batch, like=model.extract(batch).images(paddle.to_tensor([0, 1]))).rpn_logits) == 5
 
 
@@ -192,12 +192,13 @@ def test_padding_does_not_count_in_the_loss(model, batch):
     model.train()
     record = model.extract(batch)
     targets = model.assign(record, batch)
-    assert record.proposal_num.tolist() == [24, 24]
-    fewer = dataclasses.replace(record, proposal_num=paddle.to_tensor([20, 24]))
+    assert record.real.sum(axis=1).tolist() == [24, 24]
+    fewer = dataclasses.replace(record, real=paddle.arange(24) < paddle.to_tensor([[20], [24]]))
     labels = model.assign(fewer, batch).roi_labels
     assert (labels[0, 20:] == -1).all()
-    garbled = dataclasses.replace(fewer, roi_logits=record.roi_logits + 0)
-    garbled.roi_logits[0, 20:] = 1e4
+    logits = record.roi_logits + 0
+    logits[0, 20:] = 1e4
+    garbled = fewer.replaced({"roi_logits": [logits]})
     cut = dataclasses.replace(targets, roi_labels=labels)
     for name in ("loss_bbox_cls", "loss_bbox_reg"):
         assert model.loss(garbled, cut)[name].item() == model.loss(fewer, cut)[name].item()

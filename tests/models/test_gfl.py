@@ -16,14 +16,14 @@ from ppkd.deploy import export_model
 from ppkd.deploy.engine import InferenceEngine
 from ppkd.models import build_detector
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
-from ppkd.models.assigners.ground_truth import PaddedTruth, pad_truth
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.integral import Integral
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
-from ppkd.structures import QualityRecord
+from ppkd.structures import scores
 from ppkd.structures.boxes import decode_distances, encode_distances, pairwise_iou
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
@@ -122,16 +122,16 @@ def test_quality_of_distributions(name):
         conv.bias.set_value(fill(f"{theirs}.bias", conv.bias.shape))
     quality = module(paddle.to_tensor(arrays["out.bbox_pred"]))
     logits = paddle.to_tensor(arrays["out.cls_logits"])
-    scores = paddle.nn.functional.sigmoid(logits) * quality
-    np.testing.assert_allclose(scores.numpy(), arrays["out.cls_score"], rtol=1e-5, atol=1e-7)
-    (scores * paddle.to_tensor(arrays["in.upstream"])).sum().backward()
+    rated = paddle.nn.functional.sigmoid(logits) * quality
+    np.testing.assert_allclose(rated.numpy(), arrays["out.cls_score"], rtol=1e-5, atol=1e-7)
+    (rated * paddle.to_tensor(arrays["in.upstream"])).sum().backward()
     for conv, theirs in names.items():
         assert_gradient(conv.weight, arrays[f"grad.param.{theirs}.weight"])
         assert_gradient(conv.bias, arrays[f"grad.param.{theirs}.bias"])
 
 
-def one_image(boxes: np.ndarray, labels: np.ndarray) -> PaddedTruth:
-    return pad_truth({"gt_bbox": [paddle.to_tensor(boxes)], "gt_class": [paddle.to_tensor(labels)]})
+def one_image(boxes: np.ndarray, labels: np.ndarray) -> Truth:
+    return Truth.of({"gt_bbox": [paddle.to_tensor(boxes)], "gt_class": [paddle.to_tensor(labels)]})
 
 
 @pytest.mark.parametrize("name", ["assign_a", "assign_crowded"])
@@ -175,13 +175,11 @@ def test_targets_of_an_image_do_not_depend_on_the_others(model, batches):
 
 
 def test_version_2_records_its_quality(model, batches):
-    spec = model.spec()
-    assert tuple(spec.entries) == model.record.entries()
     record = model.extract(batches(64, 96, [1, 0], 3))
-    assert isinstance(record, model.record)
+    assert record.spec == model.spec()
     second = model.head.dgqp_module is not None
-    assert isinstance(record, QualityRecord) is second
-    for i, (level, score) in enumerate(zip(record.cls_logits, record.scores(), strict=True)):
+    assert record.spec.of("quality") == (("quality",) if second else ())
+    for i, (level, score) in enumerate(zip(record.cls_logits, scores(record), strict=True)):
         expected = paddle.nn.functional.sigmoid(level)
         if second:
             assert record.quality[i].shape == [2, 1, 1, *level.shape[3:]]

@@ -14,6 +14,7 @@ import ppkd
 from ppkd.deploy.engine import EagerEngine, InferenceEngine
 from ppkd.deploy.export import export_model
 from ppkd.models.heads.pico_head import joint_logits
+from ppkd.structures import scores
 from ppkd.utils.errors import ConfigError
 
 SMALL = "configs/shapes/picodet_s_160_shapes.yml"
@@ -82,8 +83,8 @@ def test_without_alignment_the_class_map_alone_scores(small):
     np.testing.assert_array_equal(one.box_dist[1].numpy(), two.box_dist[1].numpy())
     tower, _ = aligned.head.conv_feat(two.neck[1], 1)
     gate = F.sigmoid(aligned.head.cls_align[1](tower)).unsqueeze(1)
-    expected = (one.scores()[1] * gate + 1e-9).sqrt()
-    np.testing.assert_allclose(two.scores()[1].numpy(), expected.numpy(), atol=1e-5)
+    expected = (scores(one)[1] * gate + 1e-9).sqrt()
+    np.testing.assert_allclose(scores(two)[1].numpy(), expected.numpy(), atol=1e-5)
 
 
 def test_boxes_are_means_of_distributions_around_the_cells_middles(small):
@@ -91,7 +92,7 @@ def test_boxes_are_means_of_distributions_around_the_cells_middles(small):
     record = model.extract(batch())
     sides = paddle.full_like(record.box_dist[3], -50.0)
     sides[:, :, 2::8] = 50.0  # every side is two strides away
-    found = model.boxes(type(record)(record.neck, record.cls_logits, [*record.box_dist[:3], sides]))[3]
+    found = model.boxes(record.replaced({"box_dist": [*record.box_dist[:3], sides]}))[3]
     assert found[0, 0].tolist() == [32 - 128, 32 - 128, 32 + 128, 32 + 128]
     assert found[0, 1].tolist() == [96 - 128, 32 - 128, 96 + 128, 32 + 128]
 

@@ -12,10 +12,10 @@ from one_picture import batch, check_learning
 import ppkd
 from ppkd.deploy.engine import EagerEngine, InferenceEngine
 from ppkd.deploy.export import export_model
-from ppkd.models.assigners.ground_truth import PaddedTruth
 from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 from ppkd.models.layers.rep_vgg import MergedConv, RepVggBlock, merged
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 SMALL = "configs/shapes/ppyoloe_plus_crn_160_shapes.yml"
@@ -78,7 +78,7 @@ def test_exported_model_has_no_branches_and_detects_the_same(small, tmp_path):
 
 def test_task_alignment_worked_by_hand():
     """Two boxes, four cells in a row; alignment is score * overlap^2 here."""
-    truth = PaddedTruth(
+    truth = Truth(
         paddle.to_tensor([[[0.0, 0, 20, 10], [20, 0, 40, 10], [0, 0, 0, 0]]]),
         paddle.to_tensor([[0, 1, 0]]),
         paddle.to_tensor([[1.0, 1.0, 0.0]]),

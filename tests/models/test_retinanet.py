@@ -13,7 +13,6 @@ from ppkd.config import load_config
 from ppkd.deploy import export_model
 from ppkd.deploy.engine import InferenceEngine
 from ppkd.models import build_detector
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.max_iou_assigner import MaxIoUAssigner
 from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
 from ppkd.models.losses.focal_loss import FocalLoss
@@ -21,6 +20,7 @@ from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.models.necks.fpn import FPN
 from ppkd.models.postprocess.dense_decode import join_levels
 from ppkd.structures import LevelSpec
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError, DataError
 
 SMALL = ["ResNet.depth=18", "FPN.out_channel=16", "num_classes=3"]
@@ -90,7 +90,7 @@ def test_assignment_is_that_of_a_plain_loop(batches, low_quality):
     batch["gt_class"][2] = paddle.concat([batch["gt_class"][2], paddle.zeros([1], "int64")])
     anchors = paddle.concat(RetinaAnchorGenerator(octave_base_scale=3)(pyramid(96, 128)))
     assigner = MaxIoUAssigner(positive_overlap=0.5, negative_overlap=0.4, allow_low_quality=low_quality)
-    found = assigner(anchors, pad_truth(batch))
+    found = assigner(anchors, Truth.of(batch))
     positive, negative = found.positive.numpy(), found.negative.numpy()
     assert not (positive & negative).any()
     for i, boxes in enumerate(batch["gt_bbox"]):

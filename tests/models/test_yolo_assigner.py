@@ -8,19 +8,20 @@ import numpy as np
 import paddle
 import pytest
 
-from ppkd.models.assigners.ground_truth import pad_truth
 from ppkd.models.assigners.yolo_assigner import YOLOAssigner, decode, resolve
 from ppkd.models.heads.yolo_head import ANCHOR_MASKS, ANCHORS
-from ppkd.structures import YOLORecord
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 
 CLASSES, HEIGHT, WIDTH = 4, 64, 96
-STRIDES = (32, 16, 8)
+STRIDES = (8, 16, 32)
+MASKS = ANCHOR_MASKS[::-1]
 
 
 def assigner(ignore_thresh=0.7, scale_x_y=1.0):
     return YOLOAssigner(
         anchors=ANCHORS,
-        anchor_masks=ANCHOR_MASKS,
+        anchor_masks=MASKS,
         strides=STRIDES,
         num_classes=CLASSES,
         ignore_thresh=ignore_thresh,
@@ -31,7 +32,9 @@ def assigner(ignore_thresh=0.7, scale_x_y=1.0):
 def random_record(images, seed):
     draw = np.random.default_rng(seed)
     raw = [draw.normal(0, 1, (images, 3, 4, HEIGHT // s, WIDTH // s)).astype("float32") for s in STRIDES]
-    return YOLORecord(neck=[], cls_logits=[], objectness=[], box_xywh=[paddle.to_tensor(level) for level in raw])
+    levels = tuple(LevelSpec(4, stride, 3) for stride in STRIDES)
+    spec = DetectorSpec("Toy", CLASSES, {"box_xywh": Entry("box", "grid", levels, coding="yolo")})
+    return Record(spec, {"box_xywh": [paddle.to_tensor(level) for level in raw]})
 
 
 def random_batch(counts, seed, scored=False):
@@ -64,11 +67,11 @@ def loop(batch, level):
                 continue
             overlaps = [min(w, a) * min(h, b) / (w * h + a * b - min(w, a) * min(h, b)) for a, b in ANCHORS]
             best = int(np.argmax(overlaps))
-            if best not in ANCHOR_MASKS[level]:
+            if best not in MASKS[level]:
                 continue
             x, y = (x1 + x2) / 2 / WIDTH * width, (y1 + y2) / 2 / HEIGHT * height
             column, row = min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
-            cell = dense[image, ANCHOR_MASKS[level].index(best), :, row, column]
+            cell = dense[image, MASKS[level].index(best), :, row, column]
             size = [math.log(w / ANCHORS[best][0]), math.log(h / ANCHORS[best][1])]
             cell[:6] = [x - column, y - row, *size, 2 - w * h / (WIDTH * HEIGHT), score]
             cell[6 + label] = 1
@@ -92,7 +95,7 @@ def test_assignment_equals_a_loop(seed, scored):
     counts = [12, 0, 60, 1]
     batch = random_batch(counts, seed, scored)
     shared = 0
-    for level, target in enumerate(assigner()(random_record(len(counts), seed), batch).levels):
+    for level, target in enumerate(assigner()(random_record(len(counts), seed), Truth.of(batch)).levels):
         expected = loop(batch, level)
         np.testing.assert_allclose(densify(target, expected.shape), expected, atol=2e-5)
         np.testing.assert_array_equal(target.positive.numpy().reshape(expected[:, :, 5].shape), expected[:, :, 5] > 0)
@@ -104,10 +107,10 @@ def test_assignment_equals_a_loop(seed, scored):
 def test_cells_are_ignored_as_in_a_loop(scale_x_y):
     batch, record = random_batch([5, 0], 1), random_record(2, 1)
     thresh = 0.4
-    targets = assigner(thresh, scale_x_y)(record, batch)
+    targets = assigner(thresh, scale_x_y)(record, Truth.of(batch))
     ignored = 0
     for level, target in enumerate(targets.levels):
-        raw, anchors = record.box_xywh[level].numpy(), [ANCHORS[i] for i in ANCHOR_MASKS[level]]
+        raw, anchors = record.box_xywh[level].numpy(), [ANCHORS[i] for i in MASKS[level]]
         height, width = raw.shape[-2:]
         for image, anchor, row, column in np.ndindex(2, 3, height, width):
             x, y, w, h = raw[image, anchor, :, row, column].astype("float64")
@@ -128,7 +131,7 @@ def test_cells_are_ignored_as_in_a_loop(scale_x_y):
 
 
 def test_a_batch_without_boxes_has_only_empty_cells():
-    targets = assigner()(random_record(2, 0), random_batch([0, 0], 0))
+    targets = assigner()(random_record(2, 0), Truth.of(random_batch([0, 0], 0)))
     for target in targets.levels:
         assert target.weight.abs().sum().item() == 0
         assert target.positive.sum().item() == 0
@@ -139,9 +142,9 @@ def test_degenerate_boxes_and_those_beyond_the_edge():
     batch = random_batch([0], 0)
     batch["gt_bbox"] = [paddle.to_tensor([[10.0, 10.0, 10.0, 30.0], [90.0, 50.0, 102.0, 78.0]])]
     batch["gt_class"] = [paddle.to_tensor([0, 1])]
-    targets = assigner()(random_record(1, 0), batch)
+    targets = assigner()(random_record(1, 0), Truth.of(batch))
     assert sum(target.positive.sum().item() for target in targets.levels) == 1
-    fine = targets.levels[2]
+    fine = targets.levels[0]
     assert fine.cell[0, 1].item() == (1 * 8 + 7) * 12 + 11, "anchor 16 x 30, last row, last column"
     assert all(paddle.isfinite(target.wh).all() for target in targets.levels)
 
@@ -149,7 +152,7 @@ def test_degenerate_boxes_and_those_beyond_the_edge():
 def test_padding_takes_the_scores_of_mixup():
     batch = random_batch([2, 3], 0)
     batch["gt_score"] = [paddle.to_tensor([0.3, 0.7]), paddle.ones([3])]
-    truth = pad_truth(batch)
+    truth = Truth.of(batch)
     np.testing.assert_allclose(truth.scores.numpy(), [[0.3, 0.7, 0], [1, 1, 1]], rtol=1e-6)
 
 

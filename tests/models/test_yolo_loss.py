@@ -8,19 +8,18 @@ import pytest
 from paddle.nn import functional as F
 
 from ppkd.models.losses.yolo_loss import YOLOv3Loss, at_cells
-from ppkd.structures import YOLORecord
+from ppkd.structures import Record
 
 
-def leaves(record: YOLORecord) -> YOLORecord:
+def leaves(record: Record) -> Record:
     """The same numbers as leaves of a new graph."""
 
-    def fresh(levels):
-        copies = [level.detach().clone() for level in levels]
-        for copy in copies:
-            copy.stop_gradient = False
-        return copies
+    def fresh(level):
+        copy = level.detach().clone()
+        copy.stop_gradient = False
+        return copy
 
-    return YOLORecord(**{name: fresh(getattr(record, name)) for name in record.entries()})
+    return record.map(fresh)
 
 
 def test_cells_are_picked_with_their_gradient():

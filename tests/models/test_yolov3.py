@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppkd.structures import LevelSpec, YOLORecord
+from ppkd.structures import LevelSpec, Record
 from ppkd.utils.errors import ConfigError, DataError
 
 
@@ -14,10 +14,10 @@ from ppkd.utils.errors import ConfigError, DataError
 def test_record_is_what_the_spec_says(tiny, batches, training):
     tiny.train() if training else tiny.eval()
     record, spec = tiny.extract(batches(64, 96, [1, 2], 3)), tiny.spec()
-    assert isinstance(record, YOLORecord)
-    assert set(spec.entries) == set(record.entries())
-    for name, levels in spec.entries.items():
-        for level, tensor in zip(levels, getattr(record, name), strict=True):
+    assert isinstance(record, Record)
+    assert record.spec == spec
+    for name, entry in spec.entries.items():
+        for level, tensor in zip(entry.levels, record[name], strict=True):
             cells = [64 // level.stride, 96 // level.stride]
             anchors = [] if name == "neck" else [level.anchors]
             assert tensor.shape == [2, *anchors, level.channels, *cells], name
@@ -25,9 +25,9 @@ def test_record_is_what_the_spec_says(tiny, batches, training):
 
 def test_spec_of_the_published_detector(published):
     spec = published("yolov3_r34_270e_coco").spec()
-    assert spec.entries["neck"] == (LevelSpec(1024, 32), LevelSpec(512, 16), LevelSpec(256, 8))
-    assert spec.entries["cls_logits"][1] == LevelSpec(80, 16, 3)
-    assert (spec.name, spec.num_classes, spec.class_activation) == ("YOLOv3", 80, "sigmoid")
+    assert spec.entries["neck"].levels == (LevelSpec(256, 8), LevelSpec(512, 16), LevelSpec(1024, 32))
+    assert spec.entries["cls_logits"].levels[1] == LevelSpec(80, 16, 3)
+    assert (spec.name, spec.num_classes, spec.entries["cls_logits"].activation) == ("YOLOv3", 80, "sigmoid")
 
 
 def test_features_are_the_records_neck(tiny, batches):

@@ -40,7 +40,9 @@ class Case:
         with paddle.no_grad():
             backbone = model.backbone(self.batch["image"])
             neck = model.neck(backbone)
-            return {"backbone": backbone, "neck": neck, "head": model.yolo_head(neck), **model.predict(self.batch)}
+            head = model.yolo_head(neck)
+            # The reference lists its levels coarsest first.
+            return {"backbone": backbone, "neck": neck[::-1], "head": head[::-1], **model.predict(self.batch)}
 
     def step(self, mode: str) -> dict[str, paddle.Tensor]:
         model = self.reset()
@@ -124,7 +126,7 @@ def test_running_statistics_after_a_step(case):
 def test_targets(case):
     """Our sparse targets, laid out as the reader of the reference lays out its dense ones."""
     record = case.reset().extract(case.batch)
-    for level, target in enumerate(case.model.assign(record, case.batch).levels):
+    for level, target in enumerate(reversed(case.model.assign(record, case.batch).levels)):
         expected = case.arrays[f"in.target{level}"]
         dense = np.zeros(expected.shape, "float32")
         _, anchors, _, height, width = expected.shape

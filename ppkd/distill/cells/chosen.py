@@ -50,8 +50,8 @@ class AnchorCells(BySize):
             for its only level.
     """
 
-    anchor_scales: Sequence[float] = (8.0,)
-    aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0)
+    anchor_scales: tuple[float, ...] = (8.0,)
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     threshold: float = 0.5
     by_size: bool = True
 

@@ -102,8 +102,8 @@ def _gaussian() -> Tensor:
 MGD = register(
     level_wise(
         MGDFeatureLoss,
-        notes="The defaults are the paper's for RetinaNet. ``alpha_mgd`` is the factor on the squared difference; two-stage\n"
-        "detectors have 5e-7, and ``lambda_mgd`` 0.45.",
+        notes="The defaults are the paper's for RetinaNet. ``alpha_mgd`` is the factor on the squared difference;\n"
+        "two-stage detectors have 5e-7, and ``lambda_mgd`` 0.45.",
         paper="2205.01529",
         defaults={"normalize": False, "lambda_mgd": 0.65, "align_bias": True, "loss_weight": 2e-5},
         renamed={"alpha_mgd": "loss_weight"},

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import paddle
 from paddle import Tensor
 
+from ppkd.distill.cells.answering import answering
 from ppkd.distill.loss import Needs
 from ppkd.distill.losses.gid.places import Places, Reader
 from ppkd.distill.side import Side
-from ppkd.models.postprocess.dense_decode import by_anchor, join_levels
+from ppkd.models.postprocess.dense_decode import count_places, join_levels
 from ppkd.structures import scores
 from ppkd.structures.truth import Truth
 
@@ -46,7 +47,8 @@ class AnchorReader(Reader):
         """Which anchors of ``levels`` the student's own assigner would give to the instances."""
         logits = student.record[self.classes]
         strides = student.spec.entries[self.classes].strides
-        positive = answering(logits, strides, student.assign(instances), instances).positive
+        assigned = replace(student, targets=student.assign(instances))
+        positive = answering(logits, strides, assigned, instances).positive
         by_level = positive.split([count_places(level) for level in logits], axis=1)
         return paddle.concat([by_level[i] for i in levels], axis=1)
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Unpack
 
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.losses.gid_instances import Rule, find_instances, pool_instances
-from ppkd.distill.losses.gid_places import (
-    Decodes,
-    Places,
-    answering_anchors,
-    answering_proposals,
-    dense_places,
-    proposal_places,
-)
-from ppkd.distill.losses.gid_terms import feature_term, relation_term, response_terms
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.distill.teacher import FrozenTeacher
-from ppkd.models.detectors.detector import Detector
-from ppkd.structures import DetectorSpec, Record
+from ppkd.distill.general_instances import COUNT
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
+from ppkd.distill.losses.gid.anchors import AnchorReader
+from ppkd.distill.losses.gid.instances import Rule, find_instances
+from ppkd.distill.losses.gid.places import Reader
+from ppkd.distill.losses.gid.pooling import pool_instances
+from ppkd.distill.losses.gid.proposals import ProposalReader
+from ppkd.distill.losses.gid.terms import feature_term, relation_term, response_terms
+from ppkd.distill.proposals import require_proposals
+from ppkd.distill.side import Progress, Side
+from ppkd.structures import DetectorSpec
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
-
-BOXES = ("box_deltas", "box_dist", "box_xywh")
-"""Entries that hold boxes; the student's is compared with the teacher's."""
 
 
 @register
@@ -51,12 +45,11 @@ class GID(DistillLoss):
         relation_weight: weight of the relations.
         class_weight: weight of the classes in the responses.
         box_weight: weight of the boxes in the responses.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`ppkd.distill.loss.Wiring`.
 
     Raises:
-        SpecError: one of the two does not record what the other does, their classes or anchors differ, or channels do
-            and nothing adapts them.
+        SpecError: one of the two does not record what the other does, or lacks an ability; their classes or anchors
+            differ, or channels do and nothing adapts them.
     """
 
     paper = "2103.02340"
@@ -66,7 +59,7 @@ class GID(DistillLoss):
         student: DetectorSpec,
         teacher: DetectorSpec,
         *,
-        count: int = 10,
+        count: int = COUNT,
         rule: Rule = "class",
         adapt: bool = True,
         side: int = 10,
@@ -74,46 +67,40 @@ class GID(DistillLoss):
         relation_weight: float = 40.0,
         class_weight: float = 0.1,
         box_weight: float = 1.0,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        super().__init__(student, teacher, consumes=_consumed(student), weight=weight, schedule=schedule)
-        self.on_proposals = "roi_logits" in student.entries
+        reader = _reader(student, teacher)
+        consumes = ["neck", *reader.consumes]
+        super().__init__(student, teacher, consumes=consumes, needs=reader.needs, **wiring)
+        self.reader = reader
         self.count, self.rule, self.side = count, rule, side
         self.feature_weight, self.relation_weight = feature_weight, relation_weight
         self.class_weight, self.box_weight = class_weight, box_weight
-        self.strides = [] if self.on_proposals else [level.stride for level in student.entries["cls_logits"]]
-        self.channels = _channels(student, teacher, self)
-        shapes = list(dict.fromkeys(self.channels))
-        if not adapt and any(ours != theirs for ours, theirs in shapes):
+        self.activation = student.entries[reader.classes].activation
+        channels = self._channels(student, teacher)
+        shapes = list(dict.fromkeys(channels))
+        if not adapt and any(own != other for own, other in shapes):
             raise SpecError(
                 f"GID.adapt is false, but the levels of {student.name} and {teacher.name} have {shapes} channels: "
                 "set it to true"
             )
         convs = [nn.Conv2D(*shape, 3, padding=1) if adapt else nn.Identity() for shape in shapes]
         self.adapters = nn.LayerList(convs)
-        self.adapter_of = [shapes.index(shape) for shape in self.channels]
+        self.adapter_of = [shapes.index(shape) for shape in channels]
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        ours, theirs = self._places(student, teacher, context)
+        pairs = self.pairs[self.reader.classes]
+        levels = [pair.student for pair in pairs]
+        own, soft = self.reader.places(student, levels), self.reader.places(teacher, [pair.teacher for pair in pairs])
         found = find_instances(
-            (ours.scores, theirs.scores),
-            (ours.boxes, theirs.boxes),
-            context.batch["im_shape"],
-            count=self.count,
-            rule=self.rule,
+            (own.scores, soft.scores), (own.boxes, soft.boxes), truth.image_shape, count=self.count, rule=self.rule
         )
-        if self.on_proposals:
-            chosen = answering_proposals(ours, found)
-        else:
-            detector, pairs = cast(Detector, context.student), self.pairs["cls_logits"]
-            levels = [pair.student for pair in pairs]
-            chosen = answering_anchors(cast(DenseRecord, student), detector, found, levels, self.strides)
+        chosen = self.reader.answering(student, own, Truth.around(found.boxes, truth.im_shape), levels)
+        classes, boxes = response_terms(
+            (own.logits, soft.logits), (own.numbers, soft.numbers), chosen, self.activation
+        )
         features = self._pooled(student, teacher, found.boxes)
-        activation: Literal["sigmoid", "softmax"] = "softmax" if self.on_proposals else "sigmoid"
-        logits, numbers = (ours.logits, theirs.logits), (ours.numbers, theirs.numbers)
-        classes, boxes = response_terms(logits, numbers, chosen, activation)
         return (
             self.feature_weight * feature_term(*features, found.real)
             + self.relation_weight * relation_term(*features, found.real)
@@ -121,40 +108,30 @@ class GID(DistillLoss):
             + self.box_weight * boxes
         )
 
-    def _places(self, student: Record, teacher: Record, context: Context) -> tuple[Places, Places]:
-        if self.on_proposals:
-            return proposal_places(cast(RoIRecord, student)), proposal_places(cast(RoIRecord, teacher))
-        pairs = self.pairs["cls_logits"]
-        strides = [pair.stride for pair in pairs]
-        ours, theirs = cast(DenseRecord, student), cast(DenseRecord, teacher)
-        detector, frozen = cast(Decodes, context.student), cast(Decodes, cast(FrozenTeacher, context.teacher).detector)
-        return (
-            dense_places(ours, detector, [pair.student for pair in pairs], strides),
-            dense_places(theirs, frozen, [pair.teacher for pair in pairs], strides),
-        )
+    def _channels(self, student: DetectorSpec, teacher: DetectorSpec) -> list[tuple[int, int]]:
+        """The student's and the teacher's channels of every pair of levels."""
+        own, other = student.entries["neck"].levels, teacher.entries["neck"].levels
+        return [(own[pair.student].channels, other[pair.teacher].channels) for pair in self.pairs["neck"]]
 
-    def _pooled(self, student: Record, teacher: Record, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def _pooled(self, student: Side, teacher: Side, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The student's and the teacher's features of the instances, [N, K, C, side, side] each."""
         pairs = self.pairs["neck"]
         strides = [pair.stride for pair in pairs]
-        ours = [
-            self.adapters[adapter](student.neck[pair.student])
-            for adapter, pair in zip(self.adapter_of, pairs, strict=True)
-        ]
-        theirs = [teacher.neck[pair.teacher] for pair in pairs]
-        return (
-            pool_instances(ours, strides, boxes, self.side),
-            pool_instances(theirs, strides, boxes, self.side),
+        adapters = [self.adapters[adapter] for adapter in self.adapter_of]
+        own = [adapt(student.record.neck[pair.student]) for adapt, pair in zip(adapters, pairs, strict=True)]
+        other = [teacher.record.neck[pair.teacher] for pair in pairs]
+        return pool_instances(own, strides, boxes, self.side), pool_instances(other, strides, boxes, self.side)
+
+
+def _reader(student: DetectorSpec, teacher: DetectorSpec) -> Reader:
+    """What reads the student's kind of head; raises :class:`SpecError` for heads that GID has no rules for."""
+    if student.of("class", kind="rows"):
+        entries = require_proposals("GID", student, teacher, also="deltas")
+        return ProposalReader(entries.classes, entries.boxes, entries.deltas)
+    classes = student.of("class", kind="grid")
+    if not classes or student.entries[classes[0]].activation == "none":
+        raise SpecError(
+            f"GID between {student.name} and {teacher.name} compares logits of classes, but {student.name} records "
+            f"{sorted(student.entries)}: choose detectors that record them, or a loss on necks alone"
         )
-
-
-def _consumed(student: DetectorSpec) -> list[str]:
-    if "roi_logits" in student.entries:
-        return ["neck", "proposals", "roi_logits", "roi_deltas"]
-    return ["neck", "cls_logits", *(name for name in BOXES if name in student.entries)]
-
-
-def _channels(student: DetectorSpec, teacher: DetectorSpec, loss: DistillLoss) -> list[tuple[int, int]]:
-    """The student's and the teacher's channels of every pair of levels."""
-    ours, theirs = student.entries["neck"], teacher.entries["neck"]
-    return [(ours[pair.student].channels, theirs[pair.teacher].channels) for pair in loss.pairs["neck"]]
+    return AnchorReader(classes[0], student.of("box", kind="grid"))

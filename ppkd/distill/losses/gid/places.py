@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import paddle
 from paddle import Tensor
 
 from ppkd.distill.loss import Needs

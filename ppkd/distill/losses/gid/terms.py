@@ -6,13 +6,13 @@ and what is not there, instances or places, counts nothing.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.distill.distances import relative_distances
 from ppkd.distill.means import masked_mean
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
+from ppkd.structures import Activation
 
 FEWEST = 3
 """Fewer instances have no relation."""
@@ -48,7 +48,7 @@ def response_terms(
     classes: tuple[Tensor, Tensor],
     boxes: tuple[Tensor, Tensor],
     chosen: Tensor,
-    activation: Literal["sigmoid", "softmax"] = "sigmoid",
+    activation: Activation = "sigmoid",
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of classes and absolute differences of box numbers, sums at a place, means over the chosen places.
 
@@ -56,12 +56,12 @@ def response_terms(
         classes: the student's and the teacher's logits [N, P, C].
         boxes: the student's and the teacher's box numbers [N, P, K].
         chosen: bool [N, P].
-        activation: whether every class is a question of its own, as published, or they share one answer.
+        activation: ``sigmoid``, as published, where every class is a question of its own, or ``softmax``.
     """
     student, teacher = classes[0], classes[1].detach()
-    if activation == "sigmoid":
-        entropy = F.binary_cross_entropy_with_logits(student, F.sigmoid(teacher), reduction="none").sum(axis=2)
-    else:
+    if activation == "softmax":
         entropy = -(F.softmax(teacher, axis=2) * F.log_softmax(student, axis=2)).sum(axis=2)
+    else:
+        entropy = binary_cross_entropy(student, F.sigmoid(teacher)).sum(axis=2)
     gap = (boxes[0] - boxes[1].detach()).abs().sum(axis=2)
     return masked_mean(entropy, chosen), masked_mean(gap, chosen)
