@@ -47,6 +47,21 @@ class DetectorSpec:
                 "another loss."
             )
 
+    def require_role(self, role: Role, asker: str, *, kind: Kind) -> str:
+        """The name of the first entry of that ``role`` and ``kind``; ``asker`` reads it.
+
+        Raises :class:`SpecError` if there is none.
+        """
+        found = self.of(role, kind=kind)
+        if not found:
+            layout = "on a grid" if kind == "grid" else "as rows"
+            entries = ", ".join(f"{name} ({entry.role}, {entry.kind})" for name, entry in self.entries.items())
+            raise SpecError(
+                f"{asker} reads an entry of the role {role} {layout}, but {self.name} records {entries}: choose another "
+                "detector or loss."
+            )
+        return found[0]
+
     def require_abilities(self, names: Iterable[str], asker: str) -> None:
         """Raise :class:`SpecError` unless the detector is able to do every one of ``names``; ``asker`` needs them."""
         if missing := sorted(set(names) - self.abilities):

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.cells.regions import cell_anchors
+from ppkd.distill.cells.anchors import square_anchors
+from ppkd.distill.side import Side
 from ppkd.models.assigners.anchor_targets import AnchorTargets
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets
+from ppkd.structures.truth import Truth
 
 ANCHOR_SCALE = 8.0
 """Side in strides of the square anchors by which boxes find places where the student's assigner does not tell."""
@@ -28,8 +30,8 @@ class Answering:
     box: Tensor
 
 
-def answering(levels: Sequence[Tensor], strides: Sequence[int], context: Context) -> Answering:
-    """The places that answer for the boxes of ``context``, as the student's targets there have it.
+def answering(levels: Sequence[Tensor], strides: Sequence[int], student: Side, truth: Truth) -> Answering:
+    """The places of the student's head that answer for the boxes of ``truth``, as its targets have it.
 
     A head that gives a box to a single place, as YOLOv3's does, has no set of places to a box. Then, and without
     targets, ATSS (arXiv 1912.02424) finds cells, all of whose anchors answer.
@@ -37,16 +39,14 @@ def answering(levels: Sequence[Tensor], strides: Sequence[int], context: Context
     Args:
         levels: class logits [N, A, C, H, W] per level.
         strides: of the levels, in pixels.
-        context: the boxes, and the student's targets for them.
+        student: its ``targets`` are those for ``truth``.
+        truth: the boxes.
     """
-    targets = context.targets
+    targets = student.targets
     if isinstance(targets, AnchorTargets | CellTargets):
         return Answering(targets.positive > 0, targets.box)
-    anchors = [
-        cell_anchors(level.shape[-2:], stride, ANCHOR_SCALE) for level, stride in zip(levels, strides, strict=True)
-    ]
-    sizes = [level.shape[0] for level in anchors]
-    matches = ATSSAssigner()(paddle.concat(anchors), sizes, pad_truth(context.batch))
+    anchors = square_anchors([level.shape[-2:] for level in levels], strides, ANCHOR_SCALE)
+    matches = ATSSAssigner()(paddle.concat(anchors), [level.shape[0] for level in anchors], truth)
     count = levels[0].shape[1]
     positive = matches.positive.astype("int64").repeat_interleave(count, axis=1) > 0
     return Answering(positive, matches.box.repeat_interleave(count, axis=1))

@@ -1,4 +1,4 @@
-"""Hinton's distillation of distributions, in the form that localisation distillation uses."""
+"""Divergences of a student's logits from a teacher's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Literal
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
+
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -46,9 +48,9 @@ class KnowledgeDistillationKLDivLoss(nn.Layer):
         """
         if avg_factor is not None and self.reduction == "sum":
             raise ValueError("avg_factor replaces the number of rows of a mean; the reduction is sum")
-        ours = F.log_softmax(pred / self.T, axis=1)
-        theirs = F.log_softmax(soft_label.detach() / self.T, axis=1)
-        rows = (theirs.exp() * (theirs - ours)).mean(axis=1) * (self.loss_weight * self.T**2)
+        student = F.log_softmax(pred / self.T, axis=1)
+        teacher = F.log_softmax(soft_label.detach() / self.T, axis=1)
+        rows = (teacher.exp() * (teacher - student)).mean(axis=1) * (self.loss_weight * self.T**2)
         if weight is not None:
             rows = rows * weight
         if self.reduction == "none":
@@ -56,3 +58,26 @@ class KnowledgeDistillationKLDivLoss(nn.Layer):
         if self.reduction == "sum":
             return rows.sum()
         return rows.mean() if avg_factor is None else rows.sum() / avg_factor
+
+
+class KDQualityFocalLoss(nn.Layer):
+    """Cross-entropy with the teacher's probabilities that fades where they are met: |t - p|^beta * BCE(p, t).
+
+    (CrossKD, arXiv 2306.11369, after the quality focal loss, arXiv 2006.04388.) The cross-entropy is the whole one, not
+    what exceeds the teacher's own entropy; at p = t the factor makes it 0.
+
+    Args:
+        beta: how fast it fades.
+        loss_weight: factor on the loss.
+    """
+
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.beta, self.loss_weight = beta, loss_weight
+
+    def forward(self, pred: Tensor, soft_label: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The sum over logits [..., C] against the teacher's [..., C]; ``weight`` float32 [...] multiplies rows."""
+        target = F.sigmoid(soft_label.detach())
+        error = binary_cross_entropy(pred, target)
+        rows = (error * (F.sigmoid(pred) - target).abs() ** self.beta).sum(axis=-1)
+        return (rows if weight is None else rows * weight).sum() * self.loss_weight
