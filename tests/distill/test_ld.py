@@ -8,7 +8,7 @@ import pytest
 
 from ppkd.distill import Context
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
-from ppkd.distill.losses.general_instances import general_instances
+from ppkd.distill.general_instances import general_instances
 from ppkd.models.losses.normaliser import NormaliserBook
 from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec, QualityRecord
 from ppkd.utils.errors import SpecError
