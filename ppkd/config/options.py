@@ -25,7 +25,7 @@ class Preflight:
     """What is done before the first step.
 
     ``evaluate`` scores the teacher on up to ``images`` images of ``EvalDataset``, for up to ``seconds``; ``batch`` is a
-    file of a run's folder ``non_finite`` to look at instead of the first batch.
+    file of a run's folder ``non_finite`` to check instead of the first batch.
     """
 
     evaluate: bool = True

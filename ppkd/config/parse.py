@@ -21,6 +21,7 @@ _EXPONENT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z"
 class _Loader(yaml.SafeLoader):
     """Composes nodes only; anchored ones are remembered, dates stay text and ``5e-6`` is a float."""
 
+    # PyYAML implements YAML 1.1, which reads 5e-6 as text and 2024-01-01 as a date; PaddleDetection's files use 5e-6.
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _STANDARD + "timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()

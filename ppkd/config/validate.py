@@ -75,7 +75,7 @@ def check(cfg: Config) -> None:
     """Check every key of a detector's configuration; nothing is built and no data set is opened.
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name for an unknown key or a wrong type.
-    Known PaddleDetection keys that mean nothing here, and settings of components that the detector does not use, are
+    Known PaddleDetection keys that have no effect here, and settings of components that the detector does not use, are
     noted once in the log.
     """
     options = runtime(cfg)
@@ -104,12 +104,12 @@ def check(cfg: Config) -> None:
 
 @cache
 def _note(line: str) -> None:
-    """Log ``line``, which is remembered: a file may be checked several times."""
+    """Log ``line`` once in a process: a file may be checked several times."""
     _log.info("%s", line)
 
 
 def _idle_settings(plans: Iterable[Plan]) -> Iterator[str]:
-    """``Component (setting, ...)`` for every component with settings that mean nothing here."""
+    """``Component (setting, ...)`` for every component with settings that have no effect here."""
     found: dict[str, dict[str, None]] = {}
     for each in plans:
         kept = (key for key in each.settings if key in each.component.without_effect)

@@ -28,7 +28,7 @@ class MissingKeyError(LocatedError, KeyError):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a key stands: ``line`` counts from 1, 0 for what no file holds; ``anchor`` tells of a yaml ``&anchor``."""
+    """The place of a key: ``line`` counts from 1, 0 for what no file holds; ``anchor``: it has a yaml ``&anchor``."""
 
     file: str
     line: int = 0
@@ -46,7 +46,7 @@ OVERRIDE = Mark("-o")
 class Config(Mapping[str, Any]):
     """An immutable mapping; nested mappings are ``Config``, lists are tuples, leaves are scalars.
 
-    ``values`` and ``marks`` have the same keys. ``tagged`` tells of a mapping written as ``!Name {...}``.
+    ``values`` and ``marks`` have the same keys. ``tagged`` is true for a mapping written as ``!Name {...}``.
     ``path`` is the file that was loaded, the empty string for a nested mapping.
     """
 

@@ -1,4 +1,4 @@
-"""What a data set knows of one image before it is read."""
+"""What is known of one image before its file is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Annotation:
 
     ``height`` and ``width`` are 0 if unknown before the image is read. ``gt_bbox`` float32 (k, 4) x1, y1, x2, y2;
     ``gt_class`` (index into the data set's ``class_names``), ``is_crowd`` and ``difficult`` int64 (k,). ``labelled`` is
-    false for an image whose boxes nobody annotated.
+    false for an image without annotation.
     """
 
     file: Path
@@ -30,7 +30,7 @@ class Annotation:
 
     @classmethod
     def bare(cls, file: Path, im_id: int, height: int = 0, width: int = 0) -> Self:
-        """An image that nobody annotated."""
+        """An image without annotation."""
         none = np.zeros(0, np.int64)
         return cls(file, im_id, height, width, np.zeros((0, 4), np.float32), none, none, none, labelled=False)
 

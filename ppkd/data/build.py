@@ -23,8 +23,8 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
     """The data set under ``key`` (TrainDataset, EvalDataset, TestDataset, UnlabelledDataset) of ``cfg``.
 
     ``images`` are files that take the place of those of an ``ImageFolder``. An ``UnlabelledDataset`` may be any data
-    set: its boxes are forgotten. An ``EvalDataset`` keeps the images whose files are missing: nothing is found in them.
-    Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
+    set: its boxes are dropped. An ``EvalDataset`` keeps the images whose files are missing: their boxes count as
+    missed. Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
     """
     spec = cfg.at(key)
     if spec is None:
@@ -44,7 +44,7 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
 
 
 def check_readers(cfg: Config) -> None:
-    """Build the transforms of ``cfg``'s TrainReader and EvalReader and forget them; no data set is opened.
+    """Build the transforms of ``cfg``'s TrainReader and EvalReader and discard them; no data set is opened.
 
     Raises :class:`ConfigError` for what :func:`build_loader` would refuse in them.
     """
@@ -68,11 +68,11 @@ def build_loader(
 ) -> Loader:
     """The loader that ``{mode}Reader`` of ``cfg`` describes.
 
-    ``batch_size`` and ``worker_num`` override the reader's and the top level's. The processes of a
-    distributed run share the images, in training (which takes ``gradient_accumulation_steps`` batches per update) and
-    in evaluation. ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) join every
-    batch. ``alone`` lets every process read all images, as in prediction. Raises :class:`ConfigError` for wrong
-    settings, :class:`DataError` when there are fewer images than a batch needs.
+    ``batch_size`` and ``worker_num`` override the reader's and the top level's. The images are divided among the
+    processes of a distributed run, in training (which takes ``gradient_accumulation_steps`` batches per update) and in
+    evaluation. ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) are appended
+    to every batch. With ``alone`` every process reads all images, as in prediction.
+    Raises :class:`ConfigError` for wrong settings, :class:`DataError` when there are fewer images than a batch needs.
     """
     name = f"{mode}Reader"
     reader: Reader = build(cfg, name)

@@ -20,8 +20,11 @@ from ppkd.utils.logger import get_logger
 WINDOW = 200
 JUDGED_FROM = 50
 BEARABLE = 0.2
+"""Training ends above this share of unreadable images among the last ``WINDOW``, once there are ``JUDGED_FROM``."""
 SHARED_MEMORY = 1 << 30
+"""Bytes that must be free in /dev/shm."""
 PATIENCE = 5
+"""Seconds that workers have to end."""
 
 _log = get_logger(__name__)
 
@@ -29,10 +32,10 @@ _log = get_logger(__name__)
 class Loader:
     """Iterates over the batches of one epoch; :meth:`start` says which epoch, and where in it to begin.
 
-    ``unreadable`` counts, per message, the images that could not be read so far. In training another image takes the
-    place of such a one, and more than a fifth of them among recent images raises :class:`DataError`; in evaluation the
-    batch goes without it, and ``lost`` has the ids of those that the present epoch went without. A worker process that
-    dies raises :class:`DataError` as well.
+    ``unreadable`` counts, per message, the images that could not be read so far. In training such an image is replaced
+    by another, and more than a fifth of them among recent images raises :class:`DataError`; in evaluation the batch is
+    smaller by it, and ``lost`` has the ids of those missing from the present epoch. A worker process that dies raises
+    :class:`DataError` as well.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Loader:
             workers._try_shutdown_all(PATIENCE)
 
     def _judge(self, parcel: Parcel) -> None:
-        """Raise what went wrong in the worker, and account for files that could not be read."""
+        """Raise the worker's error, and count and report the files that could not be read."""
         remedy = "another image takes its place" if self._pipeline.replace else "it counts as one without detections"
         for message in parcel.failures:
             if message not in self.unreadable:

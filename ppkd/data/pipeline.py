@@ -20,12 +20,13 @@ ARRAYS = ("image", "im_shape", "scale_factor", "im_id")
 
 @dataclass
 class Parcel:
-    """What travels beside the arrays of a batch: boxes per key and image, files that could not be read, an error.
+    """What a worker returns beside the arrays of a batch: boxes per key and image, unreadable files, an error.
 
-    ``lost`` are the ids of images that nothing took the place of.
-
-    Boxes are not put in shared memory, which admits no array without rows.
+    ``draws`` counts the attempts to read an image, ``failures`` holds a message for each that failed, ``lost`` the ids
+    of images that were not replaced.
     """
+
+    # Boxes are not among the arrays, because Paddle's shared memory takes no array without rows.
 
     boxes: dict[str, list[np.ndarray]] = field(default_factory=dict)
     draws: int = 0
@@ -42,7 +43,7 @@ class Pipeline:
     """Reads, transforms and stacks the images of a batch.
 
     ``box_keys`` are the entries with one row per box that the batch gets. With ``replace``, an image that cannot be
-    read gives way to another, drawn from the same stream; otherwise the batch goes without it.
+    read is replaced by another, drawn from the same stream; otherwise the batch goes without it.
     """
 
     dataset: Sequence[Annotation]
@@ -74,6 +75,7 @@ class Pipeline:
         labelled = [True] * len(samples)
         if self.unlabelled is not None:
             for draw in plan.unlabelled:
+                # Positions of unlabelled images count through the whole run, so the epoch is not part of the key.
                 rng = generator(self.seed, Stream.UNLABELLED_SAMPLE, 0, draw.position)
                 samples.append(self._sample(self.unlabelled, draw.index, mix, rng, parcel))
                 labelled.append(False)

@@ -10,7 +10,7 @@ from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transfo
 from ppkd.utils.errors import ConfigError
 
 OTHERS = ("drop_empty", "collate_batch", "fuse_normalize", "use_process", "bufsize", "cutmix_epoch", "mosaic_epoch")
-"""Settings of PaddleDetection's readers that mean nothing here."""
+"""Settings of PaddleDetection's readers that have no effect here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Reader:
 
     ``sample_transforms`` apply to each image, ``batch_transforms`` to the images of a batch. ``mixup_epoch`` is the
     number of epochs that ``Mixup`` mixes in: 0 all of them, -1 none. ``shuffle`` and ``drop_last`` are true in training
-    and false elsewhere unless set. ``inputs_def`` belongs to export. ``drop_empty`` and
+    and false elsewhere unless set. ``inputs_def`` is read by the export. ``drop_empty`` and
     ``collate_batch`` are accepted: images without boxes stay if the data set has them, and boxes are always lists.
     """
 

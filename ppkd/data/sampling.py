@@ -1,4 +1,4 @@
-"""Which images make a batch, and the random streams behind every draw.
+"""Which images make a batch, and the random streams of every draw.
 
 Everything is a function of the seed and of a position (epoch, batch, image), so that the number of worker processes
 changes nothing and training resumes at any batch without replaying those before.
@@ -54,8 +54,8 @@ class Sampler:
     An update takes ``parts`` batches in every process, all with the update's number; parts and processes take
     consecutive slices of the same order, so an update sees the images that one process with a batch of
     ``batch_size * parts * ranks`` sees. Without ``drop_last``, several of them repeat images of the epoch's beginning
-    at its end, so that all are full. ``unlabelled_batch_size`` images of the ``unlabelled_size`` others join every
-    batch; they go round in passes of their own, each shuffled anew.
+    at its end, so that all are full. ``unlabelled_batch_size`` images of the ``unlabelled_size`` others are appended to
+    every batch; they are read in passes of their own, each shuffled anew.
 
     With ``shard`` (evaluation) processes take whole batches in turn instead, and none is repeated.
     """
@@ -127,5 +127,5 @@ class Sampler:
 
 @lru_cache(maxsize=2)
 def _pass_order(seed: int, number: int, size: int) -> np.ndarray:
-    """The order of pass ``number`` over ``size`` unlabelled images; neighbouring batches ask for the same one."""
+    """The order of pass ``number`` over ``size`` unlabelled images; cached, as neighbouring batches use the same."""
     return generator(seed, Stream.UNLABELLED_SHUFFLE, number).permutation(size)

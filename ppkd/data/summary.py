@@ -1,4 +1,4 @@
-"""What was found in a data set when it was opened, in numbers and file names."""
+"""What was found in a data set when it was opened: numbers and file names."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ _ROWS = ("gt_bbox", "gt_class", "is_crowd", "difficult")
 class AnnotationTable(Sequence[Annotation]):
     """A read-only sequence of annotations that holds no Python object per image.
 
-    Reading processes are forked, and a process that merely looks at a Python object writes its reference count: with
+    Reading processes are forked, and a process that merely reads a Python object writes its reference count: with
     an object per image every one of them would end with a copy of the whole list. Arrays stay shared. An
-    :class:`Annotation` is made when it is asked for; its arrays are views.
+    :class:`Annotation` is made at each access; its arrays are views.
     """
 
     def __init__(self, annotations: Sequence[Annotation]) -> None:

@@ -17,9 +17,7 @@ from ppkd.data.sampling import BatchPlan
 def start_workers(pipeline: Pipeline, plans: Sequence[BatchPlan], **settings: Any) -> Any:
     """Paddle's iterator over the batches of ``plans``, read by processes; ``settings`` are ``DataLoader``'s.
 
-    Paddle answers the death of a process by an exception from a signal handler, in the middle of whatever the main
-    process is doing. That handler is taken out: Paddle's queue finds a dead process as well, within five seconds, when
-    its batch is asked for. Signals wait until the processes have started, so that none ends before it is prepared.
+    Signals are blocked until the processes have started, so that none ends before :func:`_prepare` has run in it.
     """
     from paddle.io import DataLoader
 
@@ -31,6 +29,8 @@ def start_workers(pipeline: Pipeline, plans: Sequence[BatchPlan], **settings: An
         workers = iter(loader)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    # Paddle's handler raises an exception at the death of a process, in the middle of whatever the main process does.
+    # Without it Paddle's queue finds a dead process as well, within five seconds, when its batch is fetched.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, former)
     return workers
@@ -41,17 +41,17 @@ def _only(items: list[Parts]) -> Parts:
 
 
 def _prepare(worker_id: int) -> None:
-    """One thread per worker, which ends when its parent says so; SIGTERM is blocked since :func:`start_workers`.
+    """Set up a worker: one thread for OpenCV, and an end by the parent's SIGTERM only.
 
-    Ctrl-C and a SIGTERM to the whole group reach the workers too, but the main process may still want to finish a step
-    and write a checkpoint.
+    Ctrl-C and a SIGTERM to the whole group reach the workers too, but the main process may still have to finish a step
+    and write a checkpoint. SIGTERM is blocked since :func:`start_workers`.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_heed_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
 
-def _heed_parent(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)

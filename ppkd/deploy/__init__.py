@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "export_model"]
 
-_HOMES = {"Predictor": "ppkd.deploy.predictor", "export_model": "ppkd.deploy.export"}
+_MODULES = {"Predictor": "ppkd.deploy.predictor", "export_model": "ppkd.deploy.export"}
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported from its home on first use."""
-    if name not in _HOMES:
+    """A public name, imported from its module on first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'ppkd.deploy' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

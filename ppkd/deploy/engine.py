@@ -19,7 +19,7 @@ Device = Literal["CPU", "GPU"]
 RunMode = Literal["paddle", "trt_fp32", "trt_fp16"]
 
 _PROGRAMS = ("model.json", "model.pdmodel", "inference.json", "inference.pdmodel")
-_GPU_MEMORY_MB = 200
+_GPU_MEMORY_MB = 200  # as in PaddleDetection's deployment
 _TRT_WORKSPACE = 1 << 30
 
 
@@ -67,7 +67,6 @@ class InferenceEngine:
 
     Without oneDNN its results on a CPU equal those of the detector bit for bit at an equal number of threads, so oneDNN
     (Paddle's default) is off unless ``enable_mkldnn``. After a run the whole process computes with ``cpu_threads``.
-    Memory optimisation stays off: it fails on Paddle 3 programs.
     Raises :class:`ConfigError` for a device or run mode that this Paddle does not have, and :class:`WeightsError`
     if the files are missing or damaged.
     """
@@ -97,6 +96,7 @@ class InferenceEngine:
                 config.enable_mkldnn()
             else:
                 config.disable_mkldnn()
+        # enable_memory_optim is not called: it fails on the programs of Paddle 3.
         if run_mode != "paddle":
             config.enable_tensorrt_engine(
                 workspace_size=_TRT_WORKSPACE,

@@ -65,7 +65,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     ``image`` is the only input.
     Inputs are ``image`` float32 [N, 3, H, W], ``im_shape`` and ``scale_factor`` float32 [N, 2]; sizes are dynamic
     unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
-    student. The files are complete before the first one is put in place: a failed export leaves an older one alone.
+    student. The files are complete before the first one is moved to the folder: a failed export changes no older one.
     ``model`` keeps its weights and the mode of every layer. Raises :class:`DataError` for a fixed size that the
     detector's strides do not divide, :class:`ConfigError` or :class:`WeightsError` for a folder that cannot be written.
     """
@@ -95,7 +95,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
 
 
 def _refuse_sides(detector: Detector, cfg: Config) -> None:
-    """Let the detector itself refuse a fixed size: while it is traced, its error would be buried in Paddle's."""
+    """Run the detector once at a fixed size, so that its own error is raised and not Paddle's of tracing."""
     *_, height, width = image_shape(cfg)
     if height and width:
         with evaluation_mode(detector), paddle.no_grad():
@@ -131,7 +131,7 @@ def _save(detector: Detector, cfg: Config, options: Export, path: Path) -> None:
 
 
 def _trace_batch() -> dict[str, Any]:
-    """One blank picture, to see in which order the layers run."""
+    """One blank picture, to record in which order the layers run."""
     size = paddle.full([1, 2], _TRACE_SIZE, dtype="float32")
     return {
         "image": paddle.zeros([1, 3, _TRACE_SIZE, _TRACE_SIZE]),

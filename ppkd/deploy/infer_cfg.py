@@ -1,4 +1,4 @@
-"""``infer_cfg.yml``: what an exported model's user must know about it, in PaddleDetection's form."""
+"""``infer_cfg.yml``: the preprocessing and the classes of an exported model, in PaddleDetection's form."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FILE_NAME = "infer_cfg.yml"
 Step = dict[str, Any]
 
+# PaddleDetection's table, searched in this order: "PPYOLOE" contains "YOLO".
 _MIN_SUBGRAPH = {"PPYOLOE": 3, "YOLO": 3, "PicoDet": 3, "GFL": 16, "RCNN": 40, "RetinaNet": 40}
 _RESIZE = {"interp": 1, "keep_ratio": True}
 _NORMALIZE = {"is_scale": True, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

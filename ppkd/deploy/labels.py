@@ -57,7 +57,7 @@ def class_labels(cfg: Config, trained: Sequence[str] | None = None) -> ClassLabe
 
 
 def _source(cfg: Config) -> tuple[str | None, str | Sequence[str] | None]:
-    """``dataset_dir`` of ``TestDataset`` and where its class names stand; a VOC list of images holds none."""
+    """``dataset_dir`` of ``TestDataset`` and what holds its class names; a VOC list of images holds none."""
     if cfg.get("TestDataset") is None:
         return None, None
     kind, settings = named(cfg["TestDataset"])

@@ -1,4 +1,4 @@
-"""Which pictures a command works on, and the loop over them."""
+"""The pictures that a command names, and the loop over them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Handler = Callable[[int, Path, NDArray[np.uint8], Detections], object]
 def find_pictures(file: str | None = None, folder: str | None = None, listing: str | None = None) -> list[Path]:
     """The pictures that a command names: one file, all of a folder, or those that the lines of ``listing`` name.
 
-    Lines are paths relative to ``folder`` if there is one, else to the listing's own folder. A file wins over the
-    others. Raises :class:`DataError` for what does not exist, for none at all, and for equal base names, which would
-    overwrite each other's result.
+    Lines are paths relative to ``folder`` if there is one, else to the listing's own folder. ``file``
+    precedes the others. Raises :class:`DataError` for what does not exist, for none at all, and for equal base names,
+    which would overwrite each other's result.
     """
     if file:
         pictures = [Path(file)]
@@ -92,7 +92,7 @@ def detect_pictures(
     batch_size: int = 1,
     progress: Callable[[int], object] = lambda batch: None,
 ) -> None:
-    """Runs ``pipeline`` over ``pictures`` and hands each result on: index, file, RGB picture, detections.
+    """Runs ``pipeline`` over ``pictures`` and calls ``handle`` with each index, file, RGB picture and detections.
 
     ``progress`` gets the number of each batch. Raises what :func:`readable_batches` does, at the end.
     """

@@ -100,7 +100,7 @@ class Pipeline:
 
 
 def split_detections(outputs: Sequence[NDArray[Any]], images: int) -> list[Detections]:
-    """The rows of ``bbox`` (M, 6) of each image by ``bbox_num`` (N,), without rows that stand for "nothing found".
+    """The rows of ``bbox`` (M, 6) of each image by ``bbox_num`` (N,), without the rows that mean "nothing found".
 
     Raises :class:`ConfigError` if the outputs are something else: a model exported without its post-processing.
     """

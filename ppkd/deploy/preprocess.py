@@ -1,4 +1,4 @@
-"""What a picture goes through before the model: the readers' own transforms, in the order of ``infer_cfg.yml``."""
+"""Preparation of a picture for the model: the readers' own transforms, in the order of ``infer_cfg.yml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of detections: drawn pictures and a ``bbox.json`` in COCO's form."""
+"""Output of detections: drawn pictures and a ``bbox.json`` in COCO's form."""
 
 from __future__ import annotations
 

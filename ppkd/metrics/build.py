@@ -1,4 +1,4 @@
-"""The metric that a configuration asks for."""
+"""The metric that a configuration names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build_metric(
 ) -> Metric:
     """The metric named by ``metric`` (COCO or VOC, with ``map_type``) on ``dataset``; see :class:`Metric`.
 
-    Any data set goes with any metric.
+    Every metric works with every data set.
 
     Raises:
         ConfigError: the model has more classes than the data set, or the images have no box to compare with.

@@ -36,7 +36,8 @@ class COCOMetric(Metric):
     """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl of the evaluated images, in 0..1.
 
     The figures are pycocotools', up to rounding in the last bit, computed by faster-coco-eval. A figure without any
-    ground truth (no large box in the set, say) is -1, as there. ``per_class`` has the AP of every class that occurs.
+    ground truth (no large box in the set, say) is -1, as in pycocotools. ``per_class`` has the AP of every class that
+    occurs.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class COCOMetric(Metric):
                 logger.info("Precision-recall curves of every class are in %s.", self.output_dir / CURVES)
 
     def _class_table(self) -> str:
-        """Three classes to a line, as many tables of COCO are shown."""
+        """Three classes to a line, as PaddleDetection prints them."""
         cells = [(name, _figure(self.per_class.get(name))) for name in self.dataset.class_names]
         across = min(3, len(cells))
         lines = zip_longest(*(cells[start::across] for start in range(across)), fillvalue=("", ""))
@@ -96,4 +97,4 @@ def _figure(value: float | None) -> str:
 
 
 def _silent(*_lines: object) -> None:
-    """In place of the library's own output."""
+    """Replaces the library's own output."""

@@ -17,8 +17,8 @@ def ground_truth(dataset: DetectionDataset, im_ids: Collection[int]) -> dict[str
 
     A data set of a json file is read from it, so that areas of segments and crowds count as COCO means them; areas
     that are missing or no number are those of the boxes, and a box with a coordinate that is not finite is left out.
-    Others are converted: the evaluation knows no difficult boxes, and they become crowds, which are neither rewarded
-    nor missed. Annotations are numbered from 1, because the evaluation takes a match with number 0 for none.
+    Others are converted: COCO's evaluation has no difficult boxes, and they become crowds, which count neither as found
+    nor as missed.
     """
     wanted = set(im_ids)
     from_file = dataset.anno_path is not None and dataset.anno_path.suffix.lower() == ".json"
@@ -28,6 +28,7 @@ def ground_truth(dataset: DetectionDataset, im_ids: Collection[int]) -> dict[str
         "categories": [
             {"id": number, "name": name} for number, name in zip(dataset.category_ids, dataset.class_names, strict=True)
         ],
+        # From 1, because COCO's evaluation takes a match with number 0 for none.
         "annotations": [{"id": index, **entry} for index, entry in enumerate(entries, start=1)],
     }
 

@@ -1,4 +1,4 @@
-"""What all metrics share: collecting detections, writing them down, and naming the figures."""
+"""What all metrics share: collecting detections, writing them to files, and logging the figures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ logger = get_logger(__name__)
 class Metric(ABC):
     """Collects the detections of a whole data set and turns them into figures.
 
-    An image that comes twice (distributed samplers fill up their last batch) counts once, as it came first. After
-    :meth:`accumulate` the next :meth:`update` begins a new evaluation.
+    An image that comes twice (distributed samplers fill up their last batch) counts once, with its first detections.
+    After :meth:`accumulate` the next :meth:`update` begins a new evaluation.
 
     Args:
         dataset: names, ids and ground truth.

@@ -27,6 +27,7 @@ def overlaps(first: np.ndarray, second: np.ndarray, pixels: bool) -> np.ndarray:
     extra = float(pixels)
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    # Boxes that share only border pixels do not overlap in PaddleDetection; the devkit would count those pixels.
     inner = np.where((high > low).all(axis=2), (high - low + extra).prod(axis=2), 0.0)
     area_first, area_second = (np.prod(boxes[:, 2:] - boxes[:, :2] + extra, axis=1) for boxes in (first, second))
     union = area_first[:, None] + area_second[None, :] - inner
@@ -44,6 +45,7 @@ def match(overlap: np.ndarray, difficult: np.ndarray, threshold: float) -> np.nd
     outcome = np.full(len(overlap), Outcome.FALSE, np.int64)
     if not overlap.size:
         return outcome
+    # As in the devkit, a detection whose best box is taken is false, even where it overlaps another box enough.
     best = overlap.argmax(axis=1)
     hit = overlap.max(axis=1) > threshold
     outcome[hit & difficult[best]] = Outcome.IGNORED

@@ -15,7 +15,7 @@ _FONT_WEIGHT = 500
 
 
 def class_colour(index: int) -> Colour:
-    """RGB colour of a class: hues a golden ratio apart, so that neighbouring classes never look alike."""
+    """RGB colour of a class: hues a golden ratio apart, so that neighbouring classes differ clearly."""
     red, green, blue = colorsys.hsv_to_rgb((0.02 + index * _GOLDEN_RATIO) % 1.0, 0.85, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
 

@@ -1,4 +1,4 @@
-"""Pictures of prototypes: the instances that stand for each class, cut out of their images."""
+"""Pictures of prototypes: the instances that represent each class, cut out of their images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find_prototypes(run: Path, epoch: int | None = None) -> list[Prototypes]:
 def draw_prototypes(prototypes: Prototypes, classes: Sequence[str] = ()) -> list[Path]:
     """One picture of each class, or of ``classes`` only, beside the file; returns their paths.
 
-    A row is a level, named by its stride, and in it the prototypes stand in the order of their choice.
+    A row is a level, named by its stride; its prototypes are in the order in which they were chosen.
 
     Raises :class:`DataError` for a class without prototypes and for an image that cannot be read.
     """

@@ -1,4 +1,4 @@
-"""The names of the classes that weights were trained on, which travel with them."""
+"""The names of the classes that weights were trained on, which are saved with the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = get_logger(__name__)
 
 
 def class_names(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    """The class names of the file ``weights`` (with or without extension), ``None`` where nothing tells them.
+    """The class names of the file ``weights`` (with or without extension), ``None`` where none are saved.
 
     They are in the metadata of a ``.safetensors`` file; beside ``X.pdparams`` they are in ``X.class_names.txt``, one
     per line, or in the ``X.pdstates`` that training writes.
@@ -36,7 +36,7 @@ def class_names(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
 
 
 def write_class_names(weights: Path, names: Sequence[str]) -> None:
-    """Write the list that stands beside ``weights``, a ``.pdparams`` file."""
+    """Write the list of class names beside ``weights``, a ``.pdparams`` file."""
     text = "".join(f"{name}\n" for name in names)
     weights.with_name(weights.name.removesuffix(".pdparams") + LIST).write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Weight files from one format into the other, with nothing in them but the student."""
+"""Conversion of weight files between formats; the result holds the student alone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def convert(
 ) -> Stripped:
     """Write the student in ``source`` (path or URL) to ``target``, a ``.pdparams`` or ``.safetensors`` file.
 
-    Class names come along: from ``names``, else from where :func:`ppkd.utils.class_names.class_names` finds them.
+    Class names are written too: from ``names``, else from where :func:`ppkd.utils.class_names.class_names` finds them.
 
     Raises:
         WeightsError: ``source`` is missing, unsafe, damaged or holds no weights; ``target`` has another extension.
@@ -70,7 +70,7 @@ def convert(
 
 
 def student_only(content: Mapping[str, Any], source: str) -> Stripped:
-    """The plain student of what a run has left: no teacher, no loss's parameters, no optimizer, averages if there are.
+    """The plain student in a run's file: no teacher, no loss's parameters, no optimizer, averages if there are.
 
     Raises :class:`WeightsError` when nothing is left.
     """

@@ -45,7 +45,7 @@ def fetch(source: str | os.PathLike[str], cache: Cache = "weights", checksum: st
         checksum: ``sha256:<hex>`` or ``md5:<hex>``; takes the place of the URL's.
 
     Files of PaddleDetection's servers keep their names, so its cache is shared. Others have a hash of the URL before
-    the name, so that two ``model_final.pdparams`` never stand for each other.
+    the name, so that two ``model_final.pdparams`` are never confused.
 
     Raises:
         WeightsError: (DataError for data sets) the server refuses, the connection breaks off, or the checksum is
@@ -131,7 +131,7 @@ def _reason(error: BaseException) -> str:
 
 
 class _Downloader:
-    """pooch's HTTP downloader with ppkd's progress, which does not ask again for what the server denies."""
+    """pooch's HTTP downloader with ppkd's progress, which does not repeat a request that the server refuses."""
 
     def __init__(self, failure: type[PPKDError]) -> None:
         self._failure = failure
@@ -154,7 +154,7 @@ class _Downloader:
 
 
 class _Meter(ExitStack):
-    """ppkd's progress bar, in mebibytes, behind the interface by which pooch reports."""
+    """ppkd's progress bar, in mebibytes, with the interface that pooch reports to."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -173,10 +173,11 @@ class _Meter(ExitStack):
         self._bar = self.enter_context(progress(f"{self._name} (MiB)", -(-size // _CHUNK) or None, interval=10.0))
 
     def update(self, amount: int) -> None:
-        """Another chunk has come; the final call with the whole size adds nothing."""
+        """Count a chunk that has come."""
+        # pooch's last call repeats the whole size; it adds nothing.
         if self._bar is not None and amount == _CHUNK:
             self._bar.advance()
 
     def reset(self) -> None:
-        """pooch announces its final call."""
+        """Forget the bar before pooch's final call."""
         self._bar = None

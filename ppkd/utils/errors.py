@@ -1,4 +1,4 @@
-"""What a user's mistake raises: one line that says what is wrong, where, and what to do."""
+"""Errors that a user can cause: one line that says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WeightsError(PPKDError):
 
 
 class SpecError(PPKDError):
-    """A distillation loss asks for what a detector does not record."""
+    """A distillation loss consumes what a detector does not record."""
 
 
 class TrainingError(PPKDError):

@@ -13,11 +13,12 @@ from ppkd.utils.processes import is_first, rank
 ROOT = "ppkd"
 FILE_NAME = "train.log"
 _FILE_ONLY = "file_only"
+# PaddleDetection's form, which benchmark parsers read.
 _TEXT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
 
 class ConsoleHandler(logging.StreamHandler):
-    """Writes to whatever ``sys.stdout`` is at that moment, so that a live progress bar can step aside."""
+    """Writes to whatever ``sys.stdout`` is at that moment, so that a live progress bar can redraw below."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
@@ -39,7 +40,7 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def record(level: int, message: str) -> None:
-    """Write a line into the run's log file alone, for what the console shows in another way."""
+    """Write a line to the run's log file alone, for what the console shows in another way."""
     logging.getLogger(ROOT).log(level, message, extra={_FILE_ONLY: True})
 
 

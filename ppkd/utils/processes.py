@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 
 
 def count() -> int:
-    """How many there are, as the launcher tells."""
+    """How many there are, from the launcher's environment."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
@@ -82,5 +82,5 @@ def agree(tensors: Iterable[Tensor]) -> None:
 
 
 def wait_for_all() -> None:
-    """Go on when every process has come here."""
+    """Return when every process has called this."""
     any_of(False)

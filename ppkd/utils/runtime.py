@@ -1,4 +1,4 @@
-"""Process settings that must stand in the environment before Paddle is imported."""
+"""Process settings that must be in the environment before Paddle is imported."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LARGEST_IMAGE = 1 << 27
 
 
 def prepare() -> str:
-    """Use all cores, or this process's share, and on AMD processors the fast path of Paddle's MKL; what is set stands.
+    """Use all cores, or this process's share, and on AMD processors the fast path of Paddle's MKL; keep what is set.
 
     Paddle takes one core when ``OMP_NUM_THREADS`` is unset, and the MKL it bundles takes a path about 2.5 times
     slower on AMD processors unless ``MKL_DEBUG_CPU_TYPE`` is 5. Both change low-order bits of results.
     OpenCV refuses images above :data:`LARGEST_IMAGE` pixels, whose 400 MB a file of a few kB can ask for.
 
-    Returns one line for the log that says what holds and who set it.
+    Returns one line for the log with each value and where it comes from.
     """
     os.environ.setdefault(PIXELS, str(LARGEST_IMAGE))
     late = "paddle" in sys.modules
@@ -36,7 +36,7 @@ def prepare() -> str:
 
 
 def import_paddle() -> None:
-    """Import Paddle without its remarks on the settings above, on compilers and on BatchNorm."""
+    """Import Paddle without its warnings about the settings above, on compilers and on BatchNorm."""
     for remark in ("No ccache found", "When training, we now always track global mean and variance"):
         warnings.filterwarnings("ignore", message=remark)
     with contextlib.redirect_stderr(io.StringIO()):
@@ -52,7 +52,7 @@ def is_amd(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def current() -> dict[str, str]:
-    """The settings as they stand, to be recorded with a run: bit-equal repeats need equal ones."""
+    """The present settings, to be recorded with a run: bit-equal repeats need equal ones."""
     return {name: os.environ.get(name, "") for name in (THREADS, MKL_CPU)}
 
 

@@ -1,4 +1,4 @@
-"""Weights and training state on disk: read without running code, written so that no half file ever stands."""
+"""Weights and training state on disk: read without running code, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PythonPickler: Any = pickle._Pickler  # the one whose save_global can be overri
 
 
 def read_pickle(path: PathLike) -> dict[Any, Any]:
-    """The dict in a pickle file (``.pdparams``, ``.pdopt``, ``.pdstates``) without running code hidden in it.
+    """The dict in a pickle file (``.pdparams``, ``.pdopt``, ``.pdstates``); no code in the file is run.
 
     Raises:
         WeightsError: the file is missing, empty, truncated, not a pickle of a dict, or names anything but arrays and

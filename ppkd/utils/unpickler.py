@@ -1,6 +1,6 @@
 """A pickle reader that admits NumPy arrays and plain containers, and runs nothing that a file names.
 
-No object of NumPy's own unpickling is handed to the file either: arrays and dtypes are rebuilt by the checked
+No object of NumPy's own unpickling is available to the file either: arrays and dtypes are rebuilt by the checked
 stand-ins below, so that a crafted state cannot reach an object array, a buffer of the wrong size or a class to patch.
 """
 

@@ -85,6 +85,13 @@ def test_merge_keys_lie_below_the_mappings_own_keys() -> None:
     assert parsed["a"].where("x") == "x.yml:1"
 
 
+@pytest.mark.parametrize("merge", ["  <<: [*one, *two]\n", "  <<: *one\n  <<: *two\n"])
+def test_of_several_merge_keys_the_first_wins(merge: str) -> None:
+    parsed = parse(f"one: &one {{x: 1, y: 2}}\ntwo: &two {{y: 3, z: 4}}\na:\n{merge}", "x.yml")
+    assert parsed["a"].to_dict() == {"x": 1, "y": 2, "z": 4}
+    assert [parsed["a"].where(key) for key in "xyz"] == ["x.yml:1", "x.yml:1", "x.yml:2"]
+
+
 def test_anchored_keys_are_known_as_such() -> None:
     parsed = parse("size: &size [4, 4]\nb: *size\nc: 1\n", "x.yml")
     assert [parsed.mark(key).anchor for key in ("size", "c")] == [True, False]

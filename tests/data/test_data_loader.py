@@ -22,7 +22,9 @@ from ppkd.config import Config, load_config
 from ppkd.data import build_dataset, build_loader, sampling, workers
 from ppkd.data import loader as loader_module
 from ppkd.data.loader import Loader
-from ppkd.data.sampling import Sampler
+from ppkd.data.pipeline import Pipeline
+from ppkd.data.sampling import BatchPlan, Draw, Sampler
+from ppkd.data.transforms import Compose
 from ppkd.utils.errors import ConfigError, DataError
 
 
@@ -135,6 +137,24 @@ def test_mixing_ends_with_its_epoch(cfg: Config) -> None:
         scores.append(np.concatenate([rows for batch in contents(reader) for rows in batch["gt_score"]]))
     assert (scores[0] < 1).any()
     assert (scores[1] == 1).all()
+
+
+def test_every_epoch_mixes_with_other_partners(cfg: Config) -> None:
+    """The same images of two epochs, neither shuffled, and once more the first."""
+    read: list[list[int]] = []
+
+    def note(samples: list[dict[str, Any]], rng: np.random.Generator) -> list[dict[str, Any]]:
+        read.append([int(sample["im_id"][0]) for sample in samples])
+        return [{**samples[0], **{key: np.zeros([3, 1, 1]) for key in ("image", "im_shape", "scale_factor")}}]
+
+    dataset = build_dataset(cfg, "TrainDataset")
+    pipeline = Pipeline(dataset, note, Compose([]), seed=1, mixup_epochs=2)
+    for epoch in (0, 1, 0):
+        pipeline[BatchPlan(epoch, 0, tuple(Draw(i, i) for i in range(9)))]
+    first, second, again = read[:9], read[9:18], read[18:]
+    assert [pair[0] for pair in first] == [pair[0] for pair in second] == list(range(10, 19))
+    assert [pair[1] for pair in first] != [pair[1] for pair in second]
+    assert first == again
 
 
 def test_evaluation_has_boxes_and_prediction_has_none(cfg: Config) -> None:

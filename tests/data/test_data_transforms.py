@@ -245,6 +245,19 @@ def test_each_distortion_is_its_formula() -> None:
     assert np.abs(turned - image).max() > 20
 
 
+def test_hue_turns_from_red_to_blue() -> None:
+    """A quarter turn moves YIQ's (I, Q) to (-Q, I): red's (0.596, 0.211) to (-0.211, 0.596), with 0.299 for Y."""
+    before = sample([])
+    before["image"][:] = (255, 0, 0)
+    blueish = [
+        0.299 - 0.956 * 0.211 + 0.621 * 0.596,
+        0.299 + 0.272 * 0.211 - 0.647 * 0.596,
+        0.299 + 1.107 * 0.211 + 1.705 * 0.596,
+    ]
+    out = only(hue=(0.5, 0.5, 0))(before, rng())["image"]
+    np.testing.assert_allclose(out, np.broadcast_to(np.multiply(255, blueish), out.shape), atol=1e-2)
+
+
 def test_distortions_compose_in_the_drawn_order() -> None:
     distort = only(brightness=(10, 10, 0), contrast=(0.5, 0.5, 0))
     image = picture().astype(np.float64)

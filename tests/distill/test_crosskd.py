@@ -185,6 +185,26 @@ def test_class_labels_that_are_met_have_no_gradient():
     assert KDQualityFocalLoss()(logits, logits.detach() + 1).item() > 0
 
 
+def test_class_labels_get_no_gradient():
+    logits, labels = (paddle.to_tensor([[0.5, -2.0]], stop_gradient=False) * factor for factor in (1, 2))
+    logits.retain_grads(), labels.retain_grads()
+    KDQualityFocalLoss()(logits, labels).backward()
+    assert logits.grad.abs().min().item() > 0
+    assert labels.grad is None
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_teacher_whose_record_has_a_gradient_gets_none(detectors, kind):
+    student, teacher = detectors(kind, 0), detectors(kind, 1)
+    ours, theirs, _, context = pair(student, teacher)
+    leaves = [level for name in theirs.entries() for level in theirs.tensors(name)]
+    for leaf in leaves:
+        leaf.stop_gradient = False
+    CrossKD(student.spec(), teacher.spec())(ours, theirs, context).backward()
+    assert any(parameter.grad is not None for parameter in student.parameters())
+    assert all(leaf.grad is None for leaf in leaves)
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_the_student_learns_up_to_its_towers_and_the_teacher_stays_as_it_was(detectors, kind):
     """Its own last convolutions get nothing from the teacher: they answer to the boxes alone."""

@@ -81,6 +81,12 @@ def test_inherited_parts_start_as_the_teachers(run, tmp_path):
         ("slim.losses.fine_grained.type=YOLOv3FineGraned", ConfigError, "did you mean 'YOLOv3FineGrained'"),
         ("slim.losses.fine_grained.type=MobileNetV1", ConfigError, "MobileNetV1"),
         ("slim.losses.fine_grained.schedule={decay: cosine}", ConfigError, "stop_epoch"),
+        (
+            "slim.losses.fine_grained.schedule={decay: up_down}",
+            ConfigError,
+            "decay is up_down, which ends at stop_epoch",
+        ),
+        ("slim.losses.fine_grained.schedule={decay: down}", ConfigError, 'is "down", expected .*up_down'),
         ("slim.teacher.weights=null", ConfigError, "teacher.weights is missing"),
         ("slim.teacher.config=nowhere.yml", ConfigError, "no file nowhere.yml"),
         ("slim.teacher.wieghts=x", ConfigError, "teacher.wieghts.*did you mean 'weights'"),

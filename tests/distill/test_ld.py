@@ -9,6 +9,7 @@ import pytest
 from ppkd.distill import Context
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.distill.losses.general_instances import general_instances
+from ppkd.models.losses.normaliser import NormaliserBook
 from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec, QualityRecord
 from ppkd.utils.errors import SpecError
 
@@ -95,6 +96,29 @@ def test_an_image_without_boxes_adds_nothing(loss, settings):
     alone = built(ours.images(first), theirs.images(first), context(2)).item()
     assert alone > 0
     assert built(ours, theirs, context(2, 0)).item() == pytest.approx(alone, rel=1e-5)
+
+
+@over([one for one in LOSSES if one[0] is not LD and one[1]["region"] != "gibox"])
+def test_means_are_taken_over_all_accumulated_batches(loss, settings):
+    """Images with two boxes and one box, as a batch and as two batches of one update."""
+    built = loss(spec(), spec(), **settings)
+    ours, theirs = record(spec()), record(spec(), seed=1)
+    whole = built(ours, theirs, context(2, 1)).item()
+    parts = [
+        (ours.images(paddle.to_tensor([i])), theirs.images(paddle.to_tensor([i])), context(count))
+        for i, count in enumerate((2, 1))
+    ]
+    book = NormaliserBook()
+    for part in parts:
+        with book.counting():
+            built(*part)
+    book.close()
+    values = []
+    for part in parts:
+        with book.given():
+            values.append(built(*part).item())
+    assert whole > 0
+    assert sum(values) / 2 == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize("region", ["main", "valuable"])

@@ -9,6 +9,7 @@ import paddle
 
 from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
 from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
+from ppkd.models.postprocess.rcnn_box import RCNNBox
 from ppkd.models.postprocess.yolo_box import YOLOBox
 
 
@@ -32,13 +33,31 @@ def test_a_cell_is_decoded_to_original_pixels():
     np.testing.assert_allclose(scores[0].numpy(), [[0, 0.4], [0, 0]], atol=1e-5)
 
 
-def test_the_original_size_is_rounded_not_cut():
-    """320 / (320 / 375) is 374.99997 in single precision."""
-    scale = paddle.to_tensor([[320 / 375, 320 / 375]])
+CUT = paddle.to_tensor([[320.0, 320.0]])
+CUT_SCALE = paddle.to_tensor([[320 / 211, 320 / 217]])
+
+
+def test_the_cut_size_is_below_the_original_one():
+    """What the next two tests rest on: 211 x 217 pixels come back from float32 as a little less."""
+    assert ((CUT / CUT_SCALE).astype("int32") == paddle.to_tensor([210, 216], "int32")).all()
+
+
+def test_yolo_rounds_the_original_size():
+    """A box around everything ends at the last pixel of 217 x 211 (w x h)."""
     raw = raw_map()
     raw[0, 2:4, 0, 1] = 5.0
-    boxes, _ = YOLOBox(num_classes=2)([raw], [[20.0, 16.0]], paddle.to_tensor([[320.0, 320.0]]), scale)
-    assert boxes[0, 1].tolist() == [0, 0, 374, 374]
+    boxes, _ = YOLOBox(num_classes=2)([raw], [[20.0, 16.0]], CUT, CUT_SCALE)
+    assert boxes[0, 1].tolist() == [0, 0, 216, 210]
+
+
+def test_two_stage_detectors_round_the_original_size():
+    logits, deltas = paddle.to_tensor([[[9.0, 0.0]]]), paddle.to_tensor([[[0.0, 0.0, 20.0, 20.0]]])
+    proposals = paddle.to_tensor([[[0.0, 0.0, 320.0, 320.0]]]), paddle.to_tensor([[True]])
+    decode = RCNNBox(num_classes=1)
+    boxes, _ = decode((logits, deltas), proposals, CUT, CUT_SCALE)
+    np.testing.assert_allclose(boxes[0, 0, 0].numpy(), [0, 0, 217, 211], rtol=1e-6)
+    boxes, _ = decode((logits, deltas), proposals, CUT + 0.25, CUT_SCALE)
+    assert boxes[0, 0, 0].tolist() == [0, 0, 217, 211]
 
 
 def test_suppression_is_per_class_and_counts_per_image():

@@ -22,7 +22,7 @@ class DetectionDataset(Sequence[Annotation]):
     """A sequence of :class:`Annotation`; no image is opened.
 
     ``category_ids[i]`` is the id of class ``i`` in the annotation file (COCO; VOC counts from 1). ``anno_path`` is that
-    file, None for bare images. ``summary`` tells what was found, dropped and missing.
+    file, None for bare images. ``summary`` counts what was found, dropped and missing.
     """
 
     class_names: tuple[str, ...]
@@ -45,11 +45,11 @@ class DetectionDataset(Sequence[Annotation]):
         return iter(self.annotations)
 
     def unlabel(self) -> None:
-        """Forget every box: the images become those of an unlabelled set."""
+        """Drop every box: the images become those of an unlabelled set."""
         self._take([Annotation.bare(a.file, a.im_id, a.height, a.width) for a in self.annotations])
 
     def keep_missing(self) -> None:
-        """Take in the images whose files are missing: evaluation cannot read them, and their boxes count as missed."""
+        """Add the images whose files are missing: evaluation cannot read them, and their boxes count as missed."""
         self._take([*self.annotations, *self._missing])
 
     _missing: Sequence[Annotation] = ()
@@ -91,7 +91,7 @@ def _share_of_empty(annotations: list[Annotation], full: int, empty: int, ratio:
 
 
 def resolve(dataset_dir: str | None, path: str) -> Path:
-    """``path`` below ``dataset_dir``, or as it stands where only that exists."""
+    """``path`` below ``dataset_dir``, or ``path`` itself where only that exists."""
     below = Path(dataset_dir or "", path)
     return below if exists(below) or not exists(Path(path)) else Path(path)
 
@@ -108,7 +108,7 @@ def inside(path: Path, folders: Sequence[Path], source: Path) -> Path:
     """``path`` if it names something below one of ``folders``; links are followed wherever they lead.
 
     Raises :class:`DataError`, naming the annotation file ``source``, for a path that climbs out by ``..`` or starts
-    elsewhere: such a file was made for another machine, or to make this one read what is no part of the data.
+    elsewhere: such a file was made for another machine, or to read files here that are no part of the data.
     """
     plain = folders[0].parts == path.parts[: len(folders[0].parts)] and ".." not in path.parts[len(folders[0].parts) :]
     if plain and path.is_absolute() == folders[0].is_absolute():

@@ -22,7 +22,7 @@ _log = get_logger(__name__)
 class ImageFolder(DetectionDataset):
     """Images without boxes: those of ``image_dir`` (a folder, a file, or several), or of ``images``.
 
-    Paths lie below ``dataset_dir`` or stand for themselves. Class names come from ``label_list`` (a text file or a list
+    Paths are below ``dataset_dir`` or complete as given. Class names come from ``label_list`` (a text file or a list
     of names) or ``anno_path`` (a COCO json or a text file); without either file, from the usual list of that many
     classes, COCO's or VOC's, or numbers, and a warning. Without ``image_dir`` it holds class names only.
     ``data_fields`` and ``use_default_label`` are accepted without effect.

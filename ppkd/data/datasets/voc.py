@@ -167,6 +167,7 @@ def objects(tree: ElementTree.Element) -> tuple[list[list[float]], list[str], li
         name = entry.findtext("name")
         if name is None or None in corners:
             raise ValueError("an object lacks its name or bndbox")
+        # VOC counts pixels from 1. PaddleDetection does not subtract it, and its published figures are measured so.
         boxes.append([float(corner or "") for corner in corners])
         names.append(name.strip())
         difficult.append(int(int(entry.findtext("difficult") or 0) != 0))

@@ -26,7 +26,7 @@ class Transform(ABC):
 
 
 class Fixed(Transform):
-    """A transform without chance, which deployment repeats as well."""
+    """A transform without random draws, which an exported model's preprocessing can repeat."""
 
     @abstractmethod
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
@@ -34,7 +34,7 @@ class Fixed(Transform):
 
 
 class GroupTransform(ABC):
-    """Changes several images together: a batch, or the two images of a mixture."""
+    """Changes several images together: those of a batch, or the two that ``Mixup`` blends."""
 
     @abstractmethod
     def __call__(self, samples: list[Sample], rng: np.random.Generator) -> list[Sample]:

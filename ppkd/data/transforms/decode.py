@@ -14,7 +14,7 @@ class Decode(Fixed):
     """Reads ``im_file`` as RGB uint8, or takes the ``image`` (H, W, 3) that is already in the sample.
 
     Sets ``h``, ``w``, ``im_shape`` and ``scale_factor``. An annotated size ``h``, ``w`` that differs from the image's
-    gives way, and boxes are clipped to the image. Raises :class:`DataError` for a file that cannot be read.
+    is replaced, and boxes are clipped to the image. Raises :class:`DataError` for a file that cannot be read.
     """
 
     def __init__(self) -> None:

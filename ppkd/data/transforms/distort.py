@@ -21,10 +21,10 @@ Range = tuple[float, float, float]
 class RandomDistort(Transform):
     """Random brightness, contrast, saturation and hue, as one linear map of the colours.
 
-    Each of the four settings is lowest value, highest value and the probability of *leaving it out*, which is how
-    PaddleDetection reads them. ``random_apply`` draws the order and applies the first ``count`` (YOLO); otherwise the
+    Each of the four settings is lowest value, highest value and the probability of *leaving it out*. ``random_apply``
+    draws the order and applies the first ``count`` (YOLO); otherwise the
     order is SSD's and ``random_channel`` may permute the channels. ``prob`` is the probability of distorting at all.
-    The result is float32 and may leave 0..255, as there.
+    The result is float32 and may leave 0..255, as in PaddleDetection.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class RandomDistort(Transform):
             return sample
         colours = np.eye(4)
         for make, (low, high, skip) in self._order(rng):
+            # PaddleDetection's third number is the probability of not distorting.
             if rng.uniform() >= skip:
                 colours = make(between(low, high, rng)) @ colours
         if self.random_channel and not self.random_apply and rng.integers(2):
@@ -92,6 +93,7 @@ def saturation_map(delta: float) -> np.ndarray:
 
 def hue_map(delta: float) -> np.ndarray:
     """Turns the chroma plane of YIQ by ``delta`` half turns."""
+    # PaddleDetection's default range, -18 to 18, is meant in degrees but multiplied by pi: any angle is equally likely.
     cosine, sine = np.cos(delta * np.pi), np.sin(delta * np.pi)
     turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
     out = np.eye(4)

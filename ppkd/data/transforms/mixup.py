@@ -14,8 +14,8 @@ class Mixup(GroupTransform):
     """Blends two images and keeps the boxes of both, each with the weight of its image as ``gt_score``.
 
     Zhang et al., "Bag of Freebies for Training Object Detection Neural Networks", arXiv:1902.04103. The weight is drawn
-    from Beta(``alpha``, ``beta``); the canvas is as large as the larger side of each. The reader hands over two images
-    in the first ``mixup_epoch`` epochs and one later, which passes unchanged.
+    from Beta(``alpha``, ``beta``); the canvas is as large as the larger side of each. The reader gives two images in
+    the first ``mixup_epoch`` epochs and one later, which passes unchanged.
     """
 
     def __init__(self, alpha: float = 1.5, beta: float = 1.5) -> None:
@@ -44,4 +44,5 @@ def blend(first: np.ndarray, second: np.ndarray, factor: float) -> np.ndarray:
     canvas = np.zeros((height, width, 3), np.float32)
     canvas[: first.shape[0], : first.shape[1]] = first * np.float32(factor)
     canvas[: second.shape[0], : second.shape[1]] += second * np.float32(1 - factor)
+    # PaddleDetection cuts off the fraction too, instead of rounding.
     return canvas.astype(np.uint8)

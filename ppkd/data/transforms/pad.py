@@ -64,7 +64,7 @@ class RandomExpand(Transform):
     """Zooms out: puts the image somewhere on a canvas up to ``ratio`` times as high and wide, of ``fill_value`` (RGB).
 
     Liu et al., "SSD: Single Shot MultiBox Detector", arXiv:1512.02325. ``prob`` is the probability of *leaving the
-    image as it is*, which is how PaddleDetection reads it.
+    image as it is*.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class RandomExpand(Transform):
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample on its canvas, or as it was."""
+        # PaddleDetection's prob is the probability of not expanding.
         if rng.uniform() < self.prob:
             return sample
         height, width = sample["image"].shape[:2]

@@ -48,6 +48,7 @@ class Resize(Fixed):
         if not self.keep_ratio:
             return target_height / height, target_width / width
         scale = min(min(self.target_size) / min(height, width), max(self.target_size) / max(height, width))
+        # A very long image keeps at least one pixel of its short side.
         scale = max(scale, 1 / min(height, width))
         return scale, scale
 

@@ -1,7 +1,7 @@
 """Transforms that prepare targets in PaddleDetection's reader and leave the batch alone here.
 
-A detector's ``assign`` does their work on the device, from boxes x1, y1, x2, y2 in pixels of the network's input. The
-names and settings are accepted, so that a user's reader carries over unchanged, and named as without effect.
+A detector's ``assign`` makes targets on the device, from boxes x1, y1, x2, y2 in pixels of the network's input. The
+names and settings are accepted, so that PaddleDetection's files work unchanged, and logged as without effect.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 from ppkd.models.losses.normaliser import over_batch
 
 FEWEST = 3
@@ -76,7 +77,7 @@ def response_terms(
     count = over_batch(weight.sum()).clip(min=1)
     ours, theirs = classes[0], classes[1].detach()
     if activation == "sigmoid":
-        entropy = F.binary_cross_entropy_with_logits(ours, F.sigmoid(theirs), reduction="none").sum(axis=2)
+        entropy = binary_cross_entropy(ours, F.sigmoid(theirs)).sum(axis=2)
     else:
         entropy = -(F.softmax(theirs, axis=2) * F.log_softmax(ours, axis=2)).sum(axis=2)
     gap = (boxes[0] - boxes[1].detach()).abs().sum(axis=2)

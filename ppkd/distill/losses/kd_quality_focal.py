@@ -5,6 +5,8 @@ from __future__ import annotations
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
+
 
 class KDQualityFocalLoss(nn.Layer):
     """Cross-entropy with the teacher's probabilities that fades where they are met: |t - p|^beta * BCE(p, t).
@@ -24,6 +26,6 @@ class KDQualityFocalLoss(nn.Layer):
     def forward(self, pred: Tensor, soft_label: Tensor, weight: Tensor | None = None) -> Tensor:
         """The sum over logits [..., C] against the teacher's [..., C]; ``weight`` float32 [...] multiplies rows."""
         target = F.sigmoid(soft_label.detach())
-        error = F.binary_cross_entropy_with_logits(pred, target, reduction="none")
+        error = binary_cross_entropy(pred, target)
         rows = (error * (F.sigmoid(pred) - target).abs() ** self.beta).sum(axis=-1)
         return (rows if weight is None else rows * weight).sum() * self.loss_weight

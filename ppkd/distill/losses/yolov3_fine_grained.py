@@ -11,6 +11,7 @@ from paddle.nn import functional as F
 from ppkd.config import register
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.schedule import WeightSchedule
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 from ppkd.structures import DetectorSpec, Record
 
 
@@ -59,7 +60,7 @@ def _level(
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, target.detach(), reduction="none")
+    return binary_cross_entropy(logits, target.detach())
 
 
 @register

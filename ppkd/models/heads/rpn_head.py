@@ -14,6 +14,7 @@ from ppkd.models.assigners.anchor_targets import AnchorTargets
 from ppkd.models.assigners.rpn_target_assign import RPNTargetAssign
 from ppkd.models.heads.anchor_generator import AnchorGenerator
 from ppkd.models.heads.proposal_generator import ProposalGenerator
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.models.postprocess.dense_decode import join_levels
 from ppkd.structures import Entry, LevelSpec, Record
@@ -98,7 +99,7 @@ class RPNHead(nn.Layer):
         logits = join_levels(record.rpn_logits).squeeze(-1)
         counted = (targets.labels >= 0).astype("float32")
         chosen = self.rpn_target_assign.batch_size_per_im * logits.shape[0]
-        objects = F.binary_cross_entropy_with_logits(logits, targets.positive, weight=counted, reduction="sum")
+        objects = (binary_cross_entropy(logits, targets.positive) * counted).sum()
         boxes = self.box_loss(join_levels(record.rpn_deltas), targets.deltas, targets.positive)
         return {"loss_rpn_cls": objects / chosen, "loss_rpn_reg": boxes / chosen}
 

@@ -8,6 +8,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 
 
 @register
@@ -34,8 +35,10 @@ class FocalLoss(nn.Layer):
         """The sum over ``logits`` [..., C]; ``labels`` int64 [...] are C for background, negative to be left out."""
         classes = logits.shape[-1]
         wanted = F.one_hot(labels.clip(min=0), classes + 1)[..., :-1]
-        error = F.sigmoid_focal_loss(
-            logits.astype("float32"), wanted, alpha=self.alpha, gamma=self.gamma, reduction="none"
-        )
+        logits = logits.astype("float32")
+        score = F.sigmoid(logits)
+        weight = self.alpha * wanted + (1 - self.alpha) * (1 - wanted)
+        miss = 1 - (score * wanted + (1 - score) * (1 - wanted))
+        error = weight * binary_cross_entropy(logits, wanted) * miss**self.gamma
         counted = (labels >= 0).astype("float32").unsqueeze(-1)
         return (error * counted).sum() * self.loss_weight

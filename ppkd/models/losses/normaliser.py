@@ -19,7 +19,7 @@ def over_batch(local: Tensor) -> Tensor:
 
     A part is what one process sees of one accumulated batch. Gradients are averaged over parts, so a sum over a part
     divided by this mean becomes the sum over the whole batch divided by the whole batch's normaliser. Every process
-    must come here equally often.
+    must call this equally often.
     """
     book = _book.get()
     return processes.mean(local) if book is None else book.next(local)
@@ -38,7 +38,7 @@ class NormaliserBook:
         self._place = 0
 
     def next(self, local: Tensor) -> Tensor:
-        """What the loss that asks divides by."""
+        """The normaliser of the next loss that divides by one; ``local`` is its value on the present batch."""
         if self._means is None:
             self._rows[-1].append(local.detach().astype("float32"))
             return local.detach()
@@ -47,14 +47,14 @@ class NormaliserBook:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """The normalisers of one batch are written down."""
+        """Inside, the normalisers of one batch are recorded."""
         self._rows.append([])
         with self._open():
             yield
 
     @property
     def empty(self) -> bool:
-        """Whether no loss has asked: all are means over images."""
+        """Whether no loss divides by a normaliser: all are means over images."""
         return not any(self._rows)
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class NormaliserBook:
 
     @contextmanager
     def given(self) -> Iterator[None]:
-        """The losses of one batch divide by the means."""
+        """Inside, the losses of one batch divide by the means."""
         self._place = 0
         with self._open():
             yield

@@ -7,6 +7,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 
 
 @register
@@ -31,7 +32,7 @@ class QualityFocalLoss(nn.Layer):
         predicted = predicted.astype("float32")
         wanted = F.one_hot(labels, predicted.shape[-1] + 1)[..., :-1] * quality.unsqueeze(-1)
         if self.use_sigmoid:
-            error = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none")
+            error = binary_cross_entropy(predicted, wanted)
             score = F.sigmoid(predicted)
         else:
             error = F.binary_cross_entropy(predicted, wanted, reduction="none")

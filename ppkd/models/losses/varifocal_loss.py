@@ -8,6 +8,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 
 
 @register(without_effect=("use_sigmoid",))
@@ -37,5 +38,5 @@ class VarifocalLoss(nn.Layer):
         target = F.one_hot(labels, logits.shape[-1] + 1)[..., :-1]
         wanted = target * rating.unsqueeze(-1)
         weight = self.alpha * F.sigmoid(logits) ** self.gamma * (1 - target) + wanted
-        error = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        error = binary_cross_entropy(logits, wanted)
         return (error * weight).sum() * self.loss_weight

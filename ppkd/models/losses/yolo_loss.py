@@ -10,6 +10,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.models.assigners.yolo_assigner import YOLOLevelTargets, YOLOTargets
+from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 from ppkd.structures import Record
 
 
@@ -52,7 +53,7 @@ class YOLOv3Loss(nn.Layer):
 
     def _centre(self, xy: Tensor, target: YOLOLevelTargets) -> Tensor:
         if self.scale_x_y == 1:
-            error = F.binary_cross_entropy_with_logits(xy, target.xy, reduction="none")
+            error = binary_cross_entropy(xy, target.xy)
         else:
             error = (self.scale_x_y * F.sigmoid(xy) - 0.5 * (self.scale_x_y - 1) - target.xy).abs()
         return (error.sum(axis=-1) * target.weight * target.scale).sum()
@@ -63,8 +64,7 @@ class YOLOv3Loss(nn.Layer):
 
     @staticmethod
     def _objectness(logits: Tensor, target: YOLOLevelTargets) -> Tensor:
-        logits = logits.astype("float32").flatten(1)
-        error = F.binary_cross_entropy_with_logits(logits, target.positive, reduction="none")
+        error = binary_cross_entropy(logits.flatten(1), target.positive)
         return (error * target.objectness_weight).sum()
 
     def _classes(self, logits: Tensor, target: YOLOLevelTargets) -> Tensor:
@@ -72,7 +72,7 @@ class YOLOv3Loss(nn.Layer):
         if self.label_smooth:
             delta = min(1 / wanted.shape[-1], 1 / 40)
             wanted = wanted * (1 - 2 * delta) + delta
-        error = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        error = binary_cross_entropy(logits, wanted)
         return (error.sum(axis=-1) * target.weight).sum()
 
 
