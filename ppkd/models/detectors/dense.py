@@ -26,6 +26,7 @@ class DenseDetector(Detector):
         """Decoding and suppression."""
         return self.head.post_process
 
+    # Paddle's tracing of Python code into a program calls super() of methods without end.
     @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the head's numbers."""

@@ -25,6 +25,7 @@ class YOLOv3(Detector):
         self.yolo_head = yolo_head
         self.post_process = post_process
 
+    # Paddle's tracing of Python code into a program calls super() of methods without end.
     @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the head's numbers."""

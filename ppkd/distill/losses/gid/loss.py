@@ -8,7 +8,7 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.general_instances import COUNT
-from ppkd.distill.loss import DistillLoss, Needs, Wiring
+from ppkd.distill.loss import DistillLoss, Wiring
 from ppkd.distill.losses.gid.anchors import AnchorReader
 from ppkd.distill.losses.gid.instances import Rule, find_instances
 from ppkd.distill.losses.gid.places import Reader
@@ -97,9 +97,7 @@ class GID(DistillLoss):
             (own.scores, soft.scores), (own.boxes, soft.boxes), truth.image_shape, count=self.count, rule=self.rule
         )
         chosen = self.reader.answering(student, own, Truth.around(found.boxes, truth.im_shape), levels)
-        classes, boxes = response_terms(
-            (own.logits, soft.logits), (own.numbers, soft.numbers), chosen, self.activation
-        )
+        classes, boxes = response_terms((own.logits, soft.logits), (own.numbers, soft.numbers), chosen, self.activation)
         features = self._pooled(student, teacher, found.boxes)
         return (
             self.feature_weight * feature_term(*features, found.real)

@@ -11,7 +11,6 @@ from paddle import Tensor, nn
 from ppkd.config import register
 from ppkd.distill.cells.levels import box_levels
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
-
 from ppkd.distill.losses.global_knowledge.boxes import assigned_boxes, at_level
 from ppkd.distill.losses.global_knowledge.point import imitate
 from ppkd.distill.losses.global_knowledge.prototypes.bank import PrototypeBank

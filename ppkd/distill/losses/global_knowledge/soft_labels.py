@@ -70,7 +70,7 @@ def anchor_divergence(
     found = answering(classes, student.spec.entries[entry].strides, student, truth)
     positive = found.positive.astype("float32")
     shares = paddle.take_along_axis(weights, found.box, axis=1) * positive / over_batch(positive.sum()).clip(min=1)
-    by_level = shares.split([count_places(level) for level in classes], axis=1)
+    by_level = shares.split(count_places(classes), axis=1)
     return KnowledgeDistillationKLDivLoss(reduction="sum", T=T)(
         paddle.concat([by_anchor(classes[pair.student]).flatten(0, 1) for pair in pairs]),
         paddle.concat([by_anchor(soft[pair.teacher]).flatten(0, 1) for pair in pairs]),
