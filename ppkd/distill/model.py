@@ -9,8 +9,9 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from ppkd.data.training_set import TrainingSet
 from ppkd.distill.loss import Context, DistillLoss
-from ppkd.distill.preparation import Material, TrainingSet
+from ppkd.distill.preparation import Material
 from ppkd.distill.teacher import FrozenTeacher
 from ppkd.models.casting import float32, full_precision
 from ppkd.models.detectors.detector import Detector

@@ -12,7 +12,7 @@ from ppkd.engine.schedules import (
     LearningRate,
     LinearWarmup,
     PiecewiseDecay,
-    build_schedule,
+    build_learning_rate,
 )
 from ppkd.utils.errors import ConfigError
 
@@ -87,7 +87,7 @@ def test_from_a_file_with_tags(tmp_path):
         "LearningRate:\n  base_lr: 0.4\n  schedulers:\n  - !PiecewiseDecay {gamma: 0.1, milestones: [3]}\n"
         "  - !LinearWarmup {start_factor: 0.5, steps: 2}\n"
     )
-    rate = build_schedule(load_config(file), steps_per_epoch=4)
+    rate = build_learning_rate(load_config(file)).schedule(4)
     assert [rate(step) for step in (0, 1, 2, 11, 12)] == pytest.approx([0.2, 0.3, 0.4, 0.4, 0.04])
 
 
@@ -95,14 +95,14 @@ def test_a_mistyped_setting_names_the_file_and_the_nearest_name(tmp_path):
     file = tmp_path / "a.yml"
     file.write_text("LearningRate:\n  schedulers:\n  - !CosineDecay {max_epoch: 3}\n")
     with pytest.raises(ConfigError, match=r"a\.yml:3.*max_epoch.*max_epochs"):
-        build_schedule(load_config(file), steps_per_epoch=4)
+        build_learning_rate(load_config(file)).schedule(4)
 
 
 def test_schedulers_that_are_no_list_are_refused(tmp_path):
     file = tmp_path / "c.yml"
     file.write_text("architecture: YOLOv3\nLearningRate:\n  base_lr: 0.1\n  schedulers: 3\n")
     with pytest.raises(ConfigError, match=r"c\.yml:4: LearningRate\.schedulers is 3, expected a list"):
-        build_schedule(load_config(file), steps_per_epoch=4)
+        build_learning_rate(load_config(file)).schedule(4)
 
 
 def test_the_rate_follows_the_batch_when_asked(caplog):
