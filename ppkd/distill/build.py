@@ -16,6 +16,7 @@ from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import DistillModel
 from ppkd.distill.paddledetection import at_levels, left_alone, own_form
 from ppkd.distill.teacher import FrozenTeacher
+from ppkd.distill.teacher_run import with_teacher_run
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.weights import load_pretrain, load_weights
@@ -54,7 +55,7 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     """
     check_slim(slim, cfg)
     student = build_detector(cfg)
-    slim = _for_student(slim, cfg, student.spec())
+    slim = _for_student(with_teacher_run(slim), cfg, student.spec())
     teacher = _build_teacher(slim)
     inherited = slim.at("student.inherit", None) or ()
     if inherited == "matching":
@@ -74,7 +75,7 @@ def check_slim(slim: Config, cfg: Config | None = None) -> None:
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name.
     """
-    theirs, slim = slim, own_form(slim, cfg)
+    theirs, slim = slim, own_form(with_teacher_run(slim), cfg)
     _check_keys(slim)
     if slim.at("slim", None) != "Distill":
         raise ConfigError(f"{slim.where('slim')}: a distillation file says `slim: Distill`")

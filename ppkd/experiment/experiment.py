@@ -15,7 +15,8 @@ from ppkd.engine.schedules import LearningRate, build_learning_rate
 from ppkd.experiment.options import DEFAULTS, TrainOptions
 from ppkd.utils.errors import ConfigError
 
-ENABLE_CE = Mark("--enable_ce")
+NAME = "filename"
+ENABLE_CE, FROM_FILES, FROM_RUN = Mark("--enable_ce"), Mark("the names of the files"), Mark("the run's folder")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Experiment:
     @classmethod
     def parse(cls, cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS) -> Experiment:
         """The experiment of ``cfg`` and ``slim``; raises :class:`ConfigError` for wrong top-level settings."""
+        cfg = _named(cfg, slim)
         if options.enable_ce:
             repeatable = freeze({"seed": 0, "TrainReader": {"shuffle": False}}, ENABLE_CE)
             cfg = replace(cfg.merge(repeatable), origin=cfg.origin)
@@ -85,9 +87,31 @@ class Experiment:
         return Path(self.runtime.save_dir) / self.runtime.filename
 
     @property
+    def was_named(self) -> bool:
+        """Whether ``filename`` was set, in a file or with ``-o``, instead of made from the names of the files."""
+        return self.config.mark(NAME) != FROM_FILES
+
+    def at(self, folder: Path) -> Experiment:
+        """The same experiment with its files in ``folder``."""
+        if folder == self.folder:
+            return self
+        place = folder if folder.name else folder.absolute()
+        config = self.config.with_item("save_dir", str(place.parent), FROM_RUN).with_item(NAME, place.name, FROM_RUN)
+        settings = replace(self.runtime, save_dir=str(place.parent), filename=place.name)
+        return replace(self, config=config, runtime=settings)
+
+    @property
     def starts_trained(self) -> bool:
         """Whether the student starts from more than random weights."""
         return bool(self.runtime.pretrain_weights) or (self.slim is not None and self.slim.inherits)
+
+
+def _named(cfg: Config, slim: Config | None) -> Config:
+    """``cfg`` with the run's name as ``filename``: what it says itself, else ``{detector's file}_{slim file}``."""
+    if cfg.get(NAME) or not cfg.name:
+        return cfg
+    parts = [cfg.name] if slim is None or not slim.name else [cfg.name, slim.name]
+    return cfg.with_item(NAME, "_".join(parts), FROM_FILES)
 
 
 def _slim_settings(slim: Config) -> SlimSettings:

@@ -11,6 +11,7 @@ from ppkd.config import Config, load_config, split_overrides
 from ppkd.engine import environment
 from ppkd.experiment.assembly import assemble
 from ppkd.experiment.experiment import Experiment
+from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight
 from ppkd.utils.errors import PPKDError
@@ -23,13 +24,20 @@ logger = get_logger(__name__)
 def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS) -> Path:
     """Train the detector of ``cfg``, distilled when there is a ``slim``; returns the run's folder.
 
+    The folder is ``{save_dir}/{filename}``, by default ``output/`` and the names of both files; see
+    :func:`ppkd.experiment.folder.choose` for one that is used already. The resolved configurations are written to it.
+
     Raises:
         PPKDError: a configuration, data set or weight file is wrong, the teacher cannot teach, or too many steps in a
             row were not finite.
         Interrupted: a signal came; a checkpoint was written.
     """
     experiment = Experiment.parse(cfg, slim, options)
-    setup_logger(experiment.folder)
+    folder = choose(experiment)
+    experiment = experiment.at(folder.path)
+    setup_logger(folder.path)
+    if folder.remark:
+        logger.warning("%s", folder.remark)
     record(logging.INFO, f"Environment: {current()}")
     with _errors_recorded():
         assembly = assemble(experiment)
@@ -41,8 +49,9 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
         else:
             run_preflight(assembly)
         if not options.dry_run:
+            claim(experiment)
             trainer.train()
-    return experiment.folder
+    return folder.path
 
 
 def distill(
