@@ -26,6 +26,16 @@ def test_warmup_is_a_line_from_the_start_factor_to_the_base_rate():
     assert [rate(step) for step in range(5)] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
 
 
+def test_the_first_step_after_the_warmup_is_the_decays():
+    """Where the decay begins below the base rate, a warm-up that is one step too long shows."""
+    for warmup in (LinearWarmup(epochs=1), LinearWarmup(steps=10), ExpWarmup(epochs=1)):
+        rate = rates([PiecewiseDecay(gamma=0.5, milestones=[1]), warmup], base_lr=1.0)
+        assert rate(9) == pytest.approx(warmup.factor(0.9))
+        assert [rate(10), rate(11)] == pytest.approx([0.5, 0.5])
+    absolute = rates([PiecewiseDecay(values=[0.2, 0.1], milestones=[5]), LinearWarmup(steps=4)], base_lr=1.0)
+    assert [absolute(4), absolute(5)] == pytest.approx([0.2, 0.2])
+
+
 def test_milestones_count_epochs_and_a_single_gamma_is_divided_by_ten_each_time():
     rate = rates([PiecewiseDecay(gamma=0.5, milestones=[2, 3]), LinearWarmup(steps=4)])
     assert [rate(step) for step in (4, 19, 20, 29, 30, 99)] == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.005, 0.005])
