@@ -67,6 +67,7 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     """What to compare, each a complete training step; the last is what the others are measured against."""
     import paddle
 
+    from ppkd.distill.teacher import FrozenTeacher
     from ppkd.engine.position import Position
     from ppkd.engine.update import Update
 
@@ -83,9 +84,12 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
         assert terms is not None
         terms["loss"].item()
 
+    teacher = model.teacher
+    assert isinstance(teacher, FrozenTeacher)
+
     def apart() -> None:
         with paddle.no_grad():
-            model.teacher.detector.extract(batch)
+            teacher.detector.extract(batch)
         _step(model.student(batch)["loss"], optimizers[2])
 
     return {

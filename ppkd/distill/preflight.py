@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ppkd.distill.model import DistillModel
 from ppkd.distill.preflight_report import pair_table, term_table
-from ppkd.structures import Batch, Record
+from ppkd.structures import Batch
 from ppkd.utils.errors import TrainingError
 from ppkd.utils.logger import get_logger
 
@@ -61,37 +61,42 @@ class FirstLosses:
             )
 
 
-def check_teacher(model: DistillModel, names: tuple[str, ...]) -> None:
-    """Log what the teacher is; ``names`` are the classes of the training set.
+def check_teachers(model: DistillModel, names: tuple[str, ...]) -> None:
+    """Log what the teachers are; ``names`` are the classes of the training set.
 
-    Raises :class:`TrainingError` when the teacher has them in another order and would teach wrong classes.
+    Raises :class:`TrainingError` when a teacher has them in another order and would teach wrong classes.
     """
-    teacher = model.teacher
-    logger.info("Teacher: fingerprint %s", teacher.fingerprint()[:FINGERPRINT])
-    of_student, of_teacher = model.student.spec().num_classes, teacher.detector.spec().num_classes
+    for name in model.teachers:
+        _check_teacher(model, name, tuple(names))
+
+
+def _check_teacher(model: DistillModel, name: str, names: tuple[str, ...]) -> None:
+    teacher = model.teachers[name]
+    logger.info("%s: fingerprint %s", name.capitalize(), teacher.fingerprint()[:FINGERPRINT])
+    of_student, of_teacher = model.student.spec().num_classes, teacher.spec().num_classes
+    known = teacher.class_names
     if of_student != of_teacher:
-        logger.warning(
-            "The student has %d classes, the teacher %d: only features can be taught", of_student, of_teacher
-        )
-        return
-    known = teacher.detector.class_names
-    if known is None:
-        logger.info("Classes: %d on both sides; the teacher's weights do not name theirs", of_student)
-    elif known == tuple(names):
-        logger.info("Classes: the teacher's are the student's: %s", _shown(names))
+        text = "The student has %d classes, the %s %d: only features can be taught"
+        logger.warning(text, of_student, name, of_teacher)
+    elif known is None:
+        logger.info("Classes: %d on both sides; the %s's weights do not name theirs", of_student, name)
+    elif known == names:
+        logger.info("Classes: the %s's are the student's: %s", name, _shown(names))
     else:
-        _compare_names(model, known, tuple(names))
+        _compare_names(model, name, known, names)
 
 
-def _compare_names(model: DistillModel, of_teacher: tuple[str, ...], of_student: tuple[str, ...]) -> None:
-    consumed = {entry for loss in model.losses.values() for entry in loss.consumes} - set(Record.entries())
+def _compare_names(model: DistillModel, name: str, of_teacher: tuple[str, ...], of_student: tuple[str, ...]) -> None:
+    learnt = [loss for key, loss in model.losses.items() if model.teacher_of(key) == name]
+    entries = model.teachers[name].spec().entries
+    consumed = {entry for loss in learnt for entry in loss.consumes if entries[entry].role != "feature"}
     taught, has = _shown(of_teacher), _shown(of_student)
     if consumed and set(of_teacher) == set(of_student):
         raise TrainingError(
-            f"the teacher's classes are the student's in another order: {taught}, but TrainDataset has {has}; it would "
-            f"teach {sorted(consumed)} of wrong classes. Order label_list or the categories as the teacher had them."
+            f"the {name}'s classes are the student's in another order: {taught}, but TrainDataset has {has}; it would "
+            f"teach {sorted(consumed)} of wrong classes. Order label_list or the categories as the {name} had them."
         )
-    logger.warning("The teacher was trained on other classes, %s; TrainDataset has %s", taught, has)
+    logger.warning("The %s was trained on other classes, %s; TrainDataset has %s", name, taught, has)
 
 
 def first_losses(model: DistillModel, batch: Batch, epoch: int, *, prepared: bool) -> FirstLosses:
@@ -102,7 +107,10 @@ def first_losses(model: DistillModel, batch: Batch, epoch: int, *, prepared: boo
     model.set_progress(float(epoch))
     ready = {name: loss for name, loss in model.losses.items() if prepared or not loss.due(epoch)}
     seen = model.compare(batch, ready)
-    logger.info("What is compared:\n%s", pair_table(ready, seen.student, seen.teacher))
+    logger.info(
+        "What is compared:\n%s",
+        pair_table(ready, seen.student, {name: seen.teachers[model.teacher_of(name)] for name in ready}),
+    )
     for name in model.losses.keys() - ready.keys():
         logger.info("losses.%s is not computed yet: it prepares itself from the training set first", name)
     return FirstLosses(

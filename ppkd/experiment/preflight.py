@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import paddle
 from paddle import nn
 
-from ppkd.distill.preflight import FirstLosses, check_teacher, first_losses
-from ppkd.distill.preflight_teacher import judge_teacher
+from ppkd.distill.preflight import FirstLosses, check_teachers, first_losses
+from ppkd.distill.preflight_teacher import judge_teachers
 from ppkd.engine import random_state
 from ppkd.engine.non_finite import broken_gradients, broken_images
 from ppkd.engine.saved_batch import load_batch
@@ -39,14 +39,14 @@ def run_preflight(assembly: Assembly) -> None:
     settings = experiment.runtime.preflight
     with untouched(assembly.trainer.model):
         if distilled is not None:
-            check_teacher(distilled, assembly.loader.dataset.class_names)
+            check_teachers(distilled, assembly.loader.dataset.class_names)
         batch = _first_batch(assembly, settings.batch)
         _first_losses(assembly, batch).check()
         if settings.batch is not None:
             check_gradients(assembly.trainer.update, batch)
         resumed = experiment.options.resume is not None
         if distilled is not None and settings.evaluate and not resumed and processes.is_first():
-            judge_teacher(experiment.config, experiment.runtime, distilled, starts=experiment.starts_trained)
+            judge_teachers(experiment.config, experiment.runtime, distilled, starts=experiment.starts_trained)
     logger.info("Preflight: %.1f s", time.perf_counter() - started)
 
 

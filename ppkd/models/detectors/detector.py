@@ -27,7 +27,7 @@ class Detector(nn.Layer):
 
     def abilities(self) -> Abilities:
         """What this detector can do beyond recording, by the names of :mod:`ppkd.structures.abilities`."""
-        return {"features": self.features, "scores": scores, "assign": self.assign}
+        return {"features": self.features, "scores": scores, "assign": self.assign, "predict": self.predict}
 
     @abstractmethod
     def features(self, batch: Batch) -> list[Tensor]:
