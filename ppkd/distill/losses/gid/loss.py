@@ -97,9 +97,7 @@ class GID(DistillLoss):
             (own.scores, soft.scores), (own.boxes, soft.boxes), truth.image_shape, count=self.count, rule=self.rule
         )
         chosen = self.reader.answering(student, own, Truth.around(found.boxes, truth.im_shape), levels)
-        classes, boxes = response_terms(
-            (own.logits, soft.logits), (own.numbers, soft.numbers), chosen, self.activation
-        )
+        classes, boxes = response_terms((own.logits, soft.logits), (own.numbers, soft.numbers), chosen, self.activation)
         features = self._pooled(student, teacher, found.boxes)
         return (
             self.feature_weight * feature_term(*features, found.real)
