@@ -1,12 +1,11 @@
-"""Distillation losses, one method per file: formulas on tensors, and the classes that wire them to records."""
+"""Distillation losses, one method per file or folder: formulas on tensors, and the classes that wire them to records."""
 
 from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
-from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss
-from ppkd.distill.losses.defeat_head import DeFeatHead, DeFeatHeadLoss
+from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss, DeFeatHead, DeFeatHeadLoss
 from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss

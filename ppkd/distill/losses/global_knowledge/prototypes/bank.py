@@ -1,4 +1,4 @@
-"""The prototypes of all classes on all levels, and what boxes look like from them."""
+"""The prototypes of all classes on all levels, and how alike boxes are to them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class PrototypeBank(nn.Layer):
         """Which places of a level hold a prototype, bool [classes, count]."""
         return paddle.arange(self.count) < self.numbers[level].unsqueeze(1)
 
-    def cosines(self, level: int, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+    def cosines(self, level: int, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines [..., classes, count] of features (..., C) and (..., C') with the prototypes of a level."""
-        return self._cosines(f"student_{level}", ours), self._cosines(f"teacher_{level}", theirs)
+        return self._cosines(f"student_{level}", student), self._cosines(f"teacher_{level}", teacher)
 
     @paddle.no_grad()
-    def weights(self, level: int, ours: Tensor, theirs: Tensor, labels: Tensor) -> Tensor:
+    def weights(self, level: int, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """How much student and teacher agree on boxes: 1 - |q - q'|, float32 [N, M], without gradient.
 
         q is the largest cosine with a prototype of the box's own class. The result is in [-1, 1]; for classes without
@@ -51,15 +51,15 @@ class PrototypeBank(nn.Layer):
 
         Args:
             level: whose prototypes.
-            ours: the student's features of the boxes, float32 [N, M, C].
-            theirs: the teacher's, float32 [N, M, C'].
+            student: its features of the boxes, float32 [N, M, C].
+            teacher: likewise, float32 [N, M, C'].
             labels: int64 [N, M]; what is no class may have any label.
         """
         place = labels.clip(0, self.num_classes - 1)
         known = F.embedding(place, self.known(level).astype("float32")) > 0
         index = place.unsqueeze(-1).unsqueeze(-1).expand([*place.shape, 1, self.count])
         best = []
-        for cosines in self.cosines(level, ours, theirs):
+        for cosines in self.cosines(level, student, teacher):
             own = paddle.take_along_axis(cosines, index, axis=2, broadcast=False).squeeze(2)
             best.append(paddle.where(known, own, paddle.full_like(own, -2.0)).max(axis=-1))
         return 1.0 - (best[0] - best[1]).abs()

@@ -36,17 +36,16 @@ def select(student: Tensor, teacher: Tensor, settings: Selection) -> list[int]:
     """The rows of the prototypes, in the order in which they were chosen.
 
     The time is that of the densities, n^2 C, and of ``count`` steps of n C^2 each; of all pairs of instances a
-    block is looked at at once, so that the memory is linear in n.
+    block is held at once, so that the memory is linear in n.
 
     Args:
         student: features of n >= 1 instances of one class on one level, float32 (n, C).
         teacher: features of the same instances, float32 (n, C'); C' need not be C.
         settings: how to choose.
     """
-    ours, theirs = (F.normalize(features, axis=1) for features in (student, teacher))
-    densities = density(ours, settings.sigma), density(theirs, settings.sigma)
-    candidates = dense_instances(*densities, settings.quantile)
-    return [choice.index for choice in choices(ours, theirs, candidates, settings)]
+    units = [F.normalize(features, axis=1) for features in (student, teacher)]
+    candidates = dense_instances(*(density(unit, settings.sigma) for unit in units), settings.quantile)
+    return [choice.index for choice in choices(*units, candidates, settings)]
 
 
 @dataclass(frozen=True)
@@ -113,20 +112,20 @@ def choices(student: Tensor, teacher: Tensor, candidates: Tensor, settings: Sele
     and at the minimum w . i + w' . i' is gone from |R|^2 + |R'|^2. That is a quadratic form of p and p' in the Gram
     matrices of the residuals, so neither the K n C numbers of the formula nor K n products are ever needed.
     """
-    ours, theirs = student, teacher
+    left, soft_left = student, teacher
     p, q = student.index_select(candidates), teacher.index_select(candidates)
     weight = settings.alpha
     free = paddle.ones([candidates.shape[0]], dtype="bool")
     for _ in range(settings.count if settings.repeat else min(settings.count, candidates.shape[0])):
-        own = _form(p, _gram(ours, ours), p) + _form(q, _gram(theirs, theirs), q)
-        gain = ((weight + 1) * own + 2 * weight * _form(p, _gram(ours, theirs), q)) / (1 + 2 * weight)
-        objective = (ours * ours).sum() + (theirs * theirs).sum() - gain
+        own = _form(p, _gram(left, left), p) + _form(q, _gram(soft_left, soft_left), q)
+        gain = ((weight + 1) * own + 2 * weight * _form(p, _gram(left, soft_left), q)) / (1 + 2 * weight)
+        objective = (left * left).sum() + (soft_left * soft_left).sum() - gain
         best = paddle.where(free, objective, paddle.full_like(objective, float("inf"))).argmin()
         if not settings.repeat:
             free = free & (paddle.arange(free.shape[0]) != best)
-        i, j = (paddle.matmul(rows, one[best]) for rows, one in ((ours, p), (theirs, q)))
+        i, j = (paddle.matmul(rows, one[best]) for rows, one in ((left, p), (soft_left, q)))
         w, v = ((weight * (i + j) + one) / (1 + 2 * weight) for one in (i, j))
-        ours, theirs = ours - w.unsqueeze(1) * p[best], theirs - v.unsqueeze(1) * q[best]
+        left, soft_left = left - w.unsqueeze(1) * p[best], soft_left - v.unsqueeze(1) * q[best]
         yield Choice(int(candidates[best]), objective, w, v)
 
 
