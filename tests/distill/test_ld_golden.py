@@ -12,7 +12,7 @@ from sides import side
 
 from ppkd.distill import Progress
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
-from ppkd.distill.losses.general_instances import general_instances
+from ppkd.distill.general_instances import general_instances
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.fcos_feat import FCOSFeat

@@ -11,9 +11,9 @@ from paddle.nn import functional as F
 from toy import ToyDetector
 
 from ppkd.data.annotation import Annotation
+from ppkd.data.training_set import TrainingSet
 from ppkd.distill import Context, DistillModel, FrozenTeacher
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
-from ppkd.distill.preparation import TrainingSet
 from ppkd.distill.prototypes.bank import PrototypeBank
 from ppkd.distill.prototypes.generation import PrototypeSettings
 from ppkd.distill.prototypes.instances import find_instances

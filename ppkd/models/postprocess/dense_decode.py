@@ -23,6 +23,11 @@ def join_levels(levels: Sequence[Tensor]) -> Tensor:
     return paddle.concat([by_anchor(level) for level in levels], axis=1)
 
 
+def count_places(levels: Sequence[Tensor]) -> list[int]:
+    """How many places, anchors of all cells, each of ``levels`` [N, A, K, H, W] has: A * H * W."""
+    return [level.shape[1] * level.shape[3] * level.shape[4] for level in levels]
+
+
 class DensePostProcess:
     """Decodes the ``nms_pre`` places of each level whose best class scores highest, then suppresses.
 

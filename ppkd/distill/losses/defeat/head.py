@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Unpack
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.models.losses.normaliser import over_batch
-from ppkd.structures import DetectorSpec, Record
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
+from ppkd.distill.means import masked_mean
+from ppkd.distill.proposals import require_proposals
+from ppkd.distill.side import Progress, Side
+from ppkd.structures import DetectorSpec
+from ppkd.structures.truth import Truth
 
 
 class DeFeatHeadLoss(nn.Layer):
@@ -36,23 +38,18 @@ class DeFeatHeadLoss(nn.Layer):
         ``labels`` int64 [...] are the class, C for background, -1 for proposals that do not count.
         """
         last = stu_logits.shape[-1] - 1
-        ours = F.log_softmax(stu_logits / self.T, axis=-1)
-        theirs = F.log_softmax(tea_logits.detach() / self.T, axis=-1)
-        divergence = (theirs.exp() * (theirs - ours)).sum(axis=-1) * self.T**2
-        objects = _mean(divergence, (labels >= 0) & (labels < last))
-        return self.foreground * objects + self.background * _mean(divergence, labels == last)
-
-
-def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    weight = chosen.astype("float32")
-    return (values * weight).sum() / over_batch(weight.sum()).clip(min=1)
+        student = F.log_softmax(stu_logits / self.T, axis=-1)
+        teacher = F.log_softmax(tea_logits.detach() / self.T, axis=-1)
+        divergence = (teacher.exp() * (teacher - student)).sum(axis=-1) * self.T**2
+        objects = masked_mean(divergence, (labels >= 0) & (labels < last))
+        return self.foreground * objects + self.background * masked_mean(divergence, labels == last)
 
 
 @register
 class DeFeatHead(DistillLoss):
     """:class:`DeFeatHeadLoss` on the proposals of two detectors of two stages, labelled as the student's own loss is.
 
-    Both detectors look at the student's proposals. In the authors' default sampling the labels are of other proposals
+    Both detectors record the student's proposals. In the authors' default sampling the labels are of other proposals
     than the teacher's numbers; that is not followed.
 
     Args:
@@ -61,15 +58,15 @@ class DeFeatHead(DistillLoss):
         T: temperature.
         foreground: weight of the proposals of objects.
         background: weight of those of the background.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`ppkd.distill.loss.Wiring`.
 
     Raises:
-        SpecError: one of the two records no class numbers of proposals, or the classes differ.
+        SpecError: one of the two records no class numbers of proposals, the classes differ, or the teacher cannot
+            record at the student's proposals.
     """
 
     paper = "2103.14475"
-    needs_ground_truth = True
+    needs_truth = True
 
     def __init__(
         self,
@@ -79,14 +76,16 @@ class DeFeatHead(DistillLoss):
         T: float = 1.0,
         foreground: float = 2.0,
         background: float = 2.0,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        super().__init__(student, teacher, consumes=["roi_logits"], weight=weight, schedule=schedule)
+        entries = require_proposals("DeFeatHead", student, teacher)
+        needs = Needs(student=("assign",), teacher=("at",))
+        super().__init__(student, teacher, consumes=[entries.classes], needs=needs, kind="rows", **wiring)
+        self.classes = entries.classes
         self.formula = DeFeatHeadLoss(T=T, foreground=foreground, background=background)
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        targets: Any = context.targets
-        ours, theirs = cast(RoIRecord, student), cast(RoIRecord, teacher)
-        return self.formula(ours.roi_logits, theirs.roi_logits, targets.roi_labels)
+        # Stages pair from the last one, which gives the detections.
+        logits = (side.record[self.classes][-1] for side in (student, teacher))
+        return self.formula(*logits, student.targets.roi_labels)

@@ -1,16 +1,40 @@
-"""Imitation of a map in boxes that are painted with weights, and around them (Global Knowledge, arXiv 2210.09022)."""
+"""The point part of Global Knowledge (arXiv 2210.09022): imitation of maps in boxes with weights, and around them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.cells.levels import CellSpans
+from ppkd.distill.cells.levels import CellSpans, box_levels, cell_spans
 from ppkd.distill.cells.masks import topmost
-from ppkd.models.losses.normaliser import over_batch
+from ppkd.distill.maps import squared_error
+from ppkd.distill.means import half_mean
+from ppkd.structures.truth import Truth
 
 NEVER = -2.0
 """Below every weight."""
+
+
+def imitate(
+    maps: Sequence[tuple[Tensor, Tensor]], strides: Sequence[int], boxes: Truth, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """:func:`imitation` in boxes and around them, summed over levels; a box is painted on one, which its size decides.
+
+    Args:
+        maps: the student's adapted map and the teacher's, [N, C, H, W], level by level.
+        strides: of the levels, in pixels.
+        boxes: the boxes.
+        weights: of the boxes on each level, float32 [N, M].
+    """
+    level = box_levels(boxes.boxes, len(maps))
+    terms = []
+    for i, ((student, teacher), stride) in enumerate(zip(maps, strides, strict=True)):
+        size = student.shape[-2:]
+        spans = cell_spans(boxes.boxes, stride, *size)
+        terms.append(imitation(student, teacher, paint(weights[i], spans, boxes.real & (level == i), *size)))
+    return paddle.add_n([inside for inside, _ in terms]), paddle.add_n([outside for _, outside in terms])
 
 
 @paddle.no_grad()
@@ -34,22 +58,18 @@ def paint(weights: Tensor, spans: CellSpans, chosen: Tensor, height: int, width:
     return painted.put_along_axis(cell, single, 1, reduce="amax").reshape([-1, height, width])
 
 
-def imitation(ours: Tensor, theirs: Tensor, painted: Tensor) -> tuple[Tensor, Tensor]:
+def imitation(student: Tensor, teacher: Tensor, painted: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted squared differences inside and outside of the painted cells, scalars.
 
     Each is half the mean over cells and channels. As published, a sum of weights below 1 / 2 counts as 1 / 2, and
     where the weight is negative, a cell counts outside with one minus it.
 
     Args:
-        ours: the student's adapted map [N, C, H, W].
-        theirs: the teacher's.
+        student: its adapted map [N, C, H, W].
+        teacher: its map, likewise.
         painted: weights of the cells [N, H, W].
     """
-    gap = ours - theirs.detach()
-    error = (gap * gap).sum(axis=1)
+    error = squared_error(student, teacher)
     outside = 1.0 - paddle.where(painted > 0, paddle.ones_like(painted), painted)
-    inner, outer = (
-        (error * weight).sum() / over_batch(2.0 * ours.shape[1] * weight.sum()).clip(min=1)
-        for weight in (painted, outside)
-    )
+    inner, outer = (half_mean(error, weight, student.shape[1]) for weight in (painted, outside))
     return inner, outer

@@ -1,4 +1,4 @@
-"""General instances: where student and teacher disagree most (Dai et al., CVPR 2021, arXiv 2103.02340)."""
+"""General instances: where student and teacher differ most (Dai et al., CVPR 2021, arXiv 2103.02340)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,31 @@ from paddle.nn import functional as F
 
 from ppkd.models.heads.anchor_generator import cell_corners
 from ppkd.models.layers.select import take_rows
+from ppkd.models.postprocess.dense_decode import by_anchor
 from ppkd.structures.boxes import decode_distances, pairwise_iou
 
 COUNT = 10
+"""So many instances are wanted."""
 MAX_IOU = 0.3
+"""Boxes that overlap a better one by more are dropped."""
 
 
-def general_instances(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
+def class_gap(student: Tensor, teacher: Tensor) -> Tensor:
+    """How much surer the teacher is of the class on which the two differ most; negative where the student is.
+
+    Of equal differences the one with the surer teacher counts.
+
+    Args:
+        student: scores [..., C] in 0..1.
+        teacher: likewise.
+    """
+    gap = teacher - student
+    high, low = gap.max(axis=-1), gap.min(axis=-1)
+    return paddle.where(high >= -low, high, low)
+
+
+@paddle.no_grad()
+def general_instances(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
     """The cells of one level where general instances lie, bool [N, H * W]; no gradient.
 
     A cell's score is the largest difference of the two detectors' probabilities of a class, and its box that of the
@@ -22,20 +40,16 @@ def general_instances(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]
     dropped, and 10 are kept. As published, all images of a batch compete and boxes of different images overlap.
 
     Args:
-        ours: the student's class logits [N, 1, C, H, W] and box distributions [N, 1, 4 * bins, H, W].
-        theirs: the teacher's.
+        student: its class logits [N, 1, C, H, W] and box distributions [N, 1, 4 * bins, H, W].
+        teacher: likewise.
     """
-    with paddle.no_grad():
-        logits, soft_logits = (cls_logits.squeeze(1).flatten(2) for cls_logits, _ in (ours, theirs))
-        boxes, soft_boxes = _boxes(ours[1]), _boxes(theirs[1])
-        gap = F.sigmoid(soft_logits) - F.sigmoid(logits)
-        score, label = gap.abs().max(axis=1), gap.abs().argmax(axis=1, keepdim=True)
-        surer = paddle.take_along_axis(gap, label, axis=1).transpose([0, 2, 1]) >= 0
-        chosen = paddle.where(surer.expand_as(boxes), soft_boxes, boxes)
-        rows = score.reshape([1, -1])
-        kept, real = first_kept(rows, chosen.reshape([1, -1, 4]), COUNT, MAX_IOU)
-        found = paddle.zeros_like(rows).put_along_axis(kept, real.astype(rows.dtype), 1, reduce="add") > 0
-        return found.reshape(score.shape)
+    gap = class_gap(*(F.sigmoid(by_anchor(logits)) for logits, _ in (student, teacher)))
+    boxes, soft_boxes = _boxes(student[1]), _boxes(teacher[1])
+    chosen = paddle.where((gap >= 0).unsqueeze(-1).expand_as(boxes), soft_boxes, boxes)
+    scores = gap.abs().reshape([1, -1])
+    kept, real = first_kept(scores, chosen.reshape([1, -1, 4]), COUNT, MAX_IOU)
+    found = paddle.zeros_like(scores).put_along_axis(kept, real.astype(scores.dtype), 1, reduce="add") > 0
+    return found.reshape(gap.shape)
 
 
 def _boxes(level: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""DeFeat: decoupled features (Guo et al., CVPR 2021, arXiv 2103.14475)."""
+"""DeFeat on necks: decoupled features (Guo et al., CVPR 2021, arXiv 2103.14475)."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ppkd.config import Config
-from ppkd.config.options import Preflight
+from ppkd.config import Config, Runtime
 from ppkd.data import build_dataset, build_loader
 from ppkd.distill.model import DistillModel
 from ppkd.metrics import Metric, build_metric
@@ -26,10 +25,10 @@ LEAST_BOXES = 50
 logger = get_logger(__name__)
 
 
-def judge_teacher(cfg: Config, model: DistillModel, settings: Preflight, *, starts: bool) -> None:
+def judge_teacher(cfg: Config, settings: Runtime, model: DistillModel, *, starts: bool) -> None:
     """Evaluate the teacher, and the student if it ``starts`` trained, on the same images.
 
-    As many images as ``settings`` allow, evenly spread over ``EvalDataset``, in the transforms of ``EvalReader``.
+    As many images as ``settings.preflight`` allows, evenly spread over ``EvalDataset``, in ``EvalReader``'s transforms.
 
     Raises :class:`TrainingError` for a teacher whose AP50 is below ``CHANCE``; warns of one that is no better than the
     student's start. Without a usable ``EvalDataset`` or enough boxes it says so and judges nothing.
@@ -39,19 +38,20 @@ def judge_teacher(cfg: Config, model: DistillModel, settings: Preflight, *, star
         return
     try:
         dataset = build_dataset(cfg, "EvalDataset")
-        metrics = [build_metric(cfg, dataset, output_dir=None) for _ in range(1 + starts)]
+        metrics = [build_metric(cfg, settings, dataset, output_dir=None) for _ in range(1 + starts)]
     except PPKDError as error:
         logger.warning("The teacher is not evaluated: %s", error)
         return
-    sample = _sample(dataset, settings.images)
+    sample = _sample(dataset, settings.preflight.images)
     if _boxes(sample.annotations) < LEAST_BOXES:
         logger.info("The teacher is not evaluated: EvalDataset has too few boxes (%d)", _boxes(sample.annotations))
         return
     detectors = [model.teacher.detector, model.student][: len(metrics)]
-    seen = _predict(detectors, metrics, build_loader(cfg, "Eval", sample, worker_num=0, alone=True), settings.seconds)
+    seconds = settings.preflight.seconds
+    seen = _predict(detectors, metrics, build_loader(cfg, "Eval", sample, worker_num=0, alone=True), seconds)
     boxes = _boxes([annotation for annotation in sample.annotations if annotation.im_id in seen])
     if boxes < LEAST_BOXES:
-        logger.warning("The teacher is not judged: only %d boxes were seen in %g s", boxes, settings.seconds)
+        logger.warning("The teacher is not judged: only %d boxes were seen in %g s", boxes, seconds)
         return
     _judge([_figures(metric) for metric in metrics], len(seen), boxes)
 
