@@ -83,8 +83,8 @@ def teacher_of(slim: Config, loss: str) -> str:
     chosen = settings.get("teacher", known[0])
     if chosen not in known:
         raise ConfigError(
-            f"{settings.where('teacher')}: losses.{loss}.teacher is {chosen}{nearest(str(chosen), known)}; the "
-            f"teachers are {', '.join(known)}"
+            f"{settings.where('teacher')}: losses.{loss}.teacher is {chosen}, but the teachers are {', '.join(known)}"
+            f"{nearest(str(chosen), known)}"
         )
     return chosen
 
