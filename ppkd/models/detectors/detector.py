@@ -9,6 +9,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.casting import float32, full_precision
+from ppkd.models.postprocess.suppression import PostProcess
 from ppkd.structures import Abilities, Batch, DetectorSpec, Record, scores
 from ppkd.structures.truth import Truth, as_truth
 from ppkd.utils.errors import DataError
@@ -67,6 +68,11 @@ class Detector(nn.Layer):
 
     def set_progress(self, epoch: float) -> None:
         """Tell a detector whose training changes on the way where it is; 1.5 is the middle of the second epoch."""
+
+    @property
+    def post_process(self) -> PostProcess | None:
+        """Who decodes and suppresses; None where nothing is suppressed."""
+        return None
 
     def part(self, name: str) -> nn.Layer:
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""
