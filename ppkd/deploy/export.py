@@ -19,6 +19,7 @@ from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
 from ppkd.models.layers.rep_vgg import merged
 from ppkd.models.modes import evaluation_mode
+from ppkd.models.postprocess.suppression import Suppression
 from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import output_folder
 from ppkd.utils.errors import ConfigError, WeightsError
@@ -42,6 +43,14 @@ class Deployed(nn.Layer):
         """What ``predict`` gives."""
         result = self.model.predict({"image": image, "im_shape": im_shape, "scale_factor": scale_factor})
         return result["bbox"], result["bbox_num"]
+
+
+class Unsuppressed(Suppression):
+    """Passes decoded boxes and scores on as they are."""
+
+    def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """``boxes`` and ``scores``."""
+        return boxes, scores
 
 
 class Undecoded(nn.Layer):
@@ -108,10 +117,10 @@ def _suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None
     if wanted:
         yield
         return
-    post_process: Any = getattr(detector, "post_process", None)
-    if not hasattr(post_process, "nms"):
+    post_process = detector.post_process
+    if post_process is None:
         raise ConfigError(f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has no separate NMS")
-    nms, post_process.nms = post_process.nms, lambda boxes, scores: (boxes, scores)
+    nms, post_process.nms = post_process.nms, Unsuppressed()
     try:
         yield
     finally:

@@ -90,6 +90,7 @@ def test_nms_cannot_be_left_out_of_a_detector_that_has_none(
 ) -> None:
     class Bare(nn.Layer):
         class_names = None
+        post_process = None
 
         def deployable(self) -> nn.Layer:
             return self

@@ -69,7 +69,7 @@ class Case:
         """Boxes in pixels; of PP-YOLOE the reference has distances in strides."""
         boxes = self.model.boxes(record)
         if self.coarsest_first:
-            points = self.model.head.points(record.cls_logits)
+            points = self.model.head.cells.points(record.cls_logits)
             boxes = [encode_distances(p[:, :2], box) / p[:, 2:] for p, box in zip(points, boxes, strict=True)]
         return self.joined(boxes)
 

@@ -10,6 +10,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.casting import float32, full_precision
+from ppkd.models.postprocess.suppression import PostProcess
 from ppkd.structures import Abilities, Batch, DetectorSpec, Record, scores
 from ppkd.structures.truth import Truth, as_truth
 from ppkd.utils.errors import DataError
@@ -79,6 +80,11 @@ class Detector(nn.Layer):
     def fingerprints(self) -> Mapping[str, str]:
         """The hashes of the frozen models that training learns from, by name: none."""
         return {}
+
+    @property
+    def post_process(self) -> PostProcess | None:
+        """Who decodes and suppresses; None where nothing is suppressed."""
+        return None
 
     def part(self, name: str) -> nn.Layer:
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from paddle import nn
 
 from ppkd.config import register
-from ppkd.models.detectors.dense import DenseDetector
+from ppkd.models.detectors.one_stage import DenseDetector
 from ppkd.models.heads.pico_head import PicoHeadV2
 
 
 @register(inject=("backbone", "neck", "head"))
-class PicoDet(DenseDetector):
+class PicoDet(DenseDetector[PicoHeadV2]):
     """One prediction per cell, whose four sides are distributions, on levels of strides 8, 16, 32 and 64.
 
     Loss terms are ``loss_vfl``, ``loss_bbox`` and ``loss_dfl``.
@@ -18,7 +18,3 @@ class PicoDet(DenseDetector):
 
     def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, head: PicoHeadV2):
         super().__init__(backbone=backbone, neck=neck, head=head)
-
-    def set_progress(self, epoch: float) -> None:
-        """Tell the head which assigner is in force at ``epoch``; 1.5 is the middle of the second epoch."""
-        self.head.epoch = epoch

@@ -78,19 +78,6 @@ class RetinaAnchorGenerator(AnchorGenerator):
         super().__init__(anchor_sizes=sizes, aspect_ratios=aspect_ratios, strides=strides, offset=offset)
 
 
-def cell_points(levels: Sequence[Tensor], strides: Sequence[int], offset: float) -> list[Tensor]:
-    """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels.
-
-    Points are the cells' upper left corners, moved by ``offset`` strides to the right and down.
-    """
-    points = []
-    for i, stride in enumerate(strides):
-        height, width = levels[i].shape[-2:]
-        corners = cell_corners(height, width, stride, offset)
-        points.append(paddle.concat([corners, paddle.full([height * width, 1], float(stride))], axis=-1))
-    return points
-
-
 def cell_corners(height: int, width: int, stride: float, offset: float = 0.0) -> Tensor:
     """Upper left corners x, y of a level's cells in pixels of the input, float32 [H * W, 2], row by row.
 

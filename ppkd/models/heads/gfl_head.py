@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import paddle
 from paddle import Tensor
@@ -12,22 +11,26 @@ from paddle.nn import functional as F
 from ppkd.config import register
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.cell_targets import CellTargets, cell_targets
-from ppkd.models.heads.anchor_generator import cell_points
-from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
+from ppkd.models.heads.cell_grid import CellGrid
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.fcos_feat import FCOSFeat
-from ppkd.models.heads.gfl_terms import BoxLosses, decode_cells
 from ppkd.models.heads.integral import Integral
+from ppkd.models.heads.tower_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.layers.scale import ScaleReg
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
-from ppkd.models.postprocess.dense_decode import DensePostProcess, by_anchor, join_levels
+from ppkd.models.losses.side_losses import SideLosses
+from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
 from ppkd.models.postprocess.suppression import Suppression
 from ppkd.structures import Entry, LevelSpec, Record, scores
+from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
+
+LAST_BIN_MARGIN = 0.1
+EPS = 1e-6
 
 
 @register(
@@ -68,14 +71,9 @@ class GFLHead(TowerHead):
         cell_offset: float = 0.0,
         grid_cell_scale: float = 8.0,
     ):
-        super().__init__()
         check_levels("GFLHead", in_specs, conv_feat, fpn_stride, "fpn_stride")
-        self.in_specs = tuple(in_specs)
-        self.num_classes = num_classes
-        self.reg_max = reg_max
-        self.cell_offset = cell_offset
-        self.grid_cell_scale = grid_cell_scale
-        self.conv_feat = conv_feat
+        super().__init__(in_specs=in_specs, num_classes=num_classes, conv_feat=conv_feat)
+        self.cells = CellGrid(tuple(spec.stride for spec in self.in_specs), cell_offset, grid_cell_scale)
         self.dgqp_module = dgqp_module
         self.bbox_assigner = bbox_assigner or ATSSAssigner()
         self.loss_qfl = _class_loss(loss_qfl, loss_class, dgqp_module)
@@ -86,26 +84,28 @@ class GFLHead(TowerHead):
         for name in self.scales:
             self.add_sublayer(name, ScaleReg())
         self.distribution_project = Integral(reg_max=reg_max)
-        self.box_losses = BoxLosses(self.distribution_project, loss_bbox, loss_dfl)
-        self.post_process = DensePostProcess(
+        self.side_losses = SideLosses(loss_bbox, loss_dfl, LAST_BIN_MARGIN)
+        self._post_process = DensePostProcess(
             nms=nms,
             nms_pre=nms_pre,
-            decode=partial(decode_cells, self.distribution_project),
+            decode=self.distribution_project.decode,
             activation=F.sigmoid if dgqp_module is None else paddle.assign,
         )
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
         numbers = {
-            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
-            "box_dist": Entry("box", "grid", self._levels(4 * (self.reg_max + 1)), coding="distribution"),
+            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
+            "box_dist": Entry("box", "grid", self.levels(self.distribution_project.channels), coding="distribution"),
         }
         if self.dgqp_module is not None:
-            numbers["quality"] = Entry("quality", "grid", self._levels(1))
+            numbers["quality"] = Entry("quality", "grid", self.levels(1))
         return {**numbers, **self.tower_entries()}
 
-    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
-        return tuple(LevelSpec(channels, spec.stride) for spec in self.in_specs)
+    @property
+    def post_process(self) -> DensePostProcess:
+        """Decodes the best cells of each level."""
+        return self._post_process
 
     def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Raw maps [N, C, H, W], in version 2 [N, C + 1, H, W], and of sides [N, 4 * (reg_max + 1), H, W]."""
@@ -124,42 +124,40 @@ class GFLHead(TowerHead):
 
     def boxes(self, record: Record) -> list[Tensor]:
         """Corner boxes float32 [N, H * W, 4] of all cells, in pixels of the input, level by level."""
-        points = self.points(record.cls_logits)
-        return [
-            decode_cells(self.distribution_project, by_anchor(level), points[i])
-            for i, level in enumerate(record.box_dist)
-        ]
-
-    def points(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """The points and strides of the cells of ``levels`` [..., H, W]: float32 [H * W, 3] x, y, stride in pixels."""
-        return cell_points(levels, [spec.stride for spec in self.in_specs], self.cell_offset)
+        return self.distribution_project.boxes(record.box_dist, self.cells.points(record.box_dist))
 
     @paddle.no_grad()
     def assign(self, record: Record, truth: Truth) -> CellTargets:
         """Class and box for every cell of ``record``; any image may be without boxes."""
-        points = self.points(record.cls_logits)
-        cells = paddle.concat(points)
-        half = cells[:, 2:] * (self.grid_cell_scale / 2)
-        anchors = paddle.concat([cells[:, :2] - half, cells[:, :2] + half], axis=-1)
+        points = self.cells.points(record.cls_logits)
+        anchors = self.cells.anchors(paddle.concat(points))
         matches = self.bbox_assigner(anchors, [level.shape[0] for level in points], truth)
         return cell_targets(points, anchors, truth, matches, self.num_classes)
 
     def loss(self, record: Record, targets: CellTargets) -> dict[str, Tensor]:
         """Scalars ``loss_qfl``, ``loss_bbox`` and ``loss_dfl``.
 
-        The first is divided by the positive cells of the batch, counting one at least for each image.
+        The first is divided by the positive cells of the batch, counting one at least for each image; the others are
+        means over positive cells that the cells' best scores weight.
         """
         ranked = join_levels(scores(record))
         classes = ranked if self.dgqp_module else join_levels(record.cls_logits)
         weight = ranked.detach().astype("float32").max(axis=-1) * targets.positive
-        boxes = self.box_losses(join_levels(record.box_dist), weight, targets)
+        terms = self.side_losses(self.distribution_project, join_levels(record.box_dist), weight, targets)
+        shared, union = paired_overlap(terms.predicted.detach(), terms.wanted)
+        quality = targets.positive * shared / union.clip(min=EPS)
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
-        return {"loss_qfl": self.loss_qfl(classes, targets.labels, boxes.quality) / positives, **boxes.terms}
+        total = over_batch(weight.sum()).clip(min=EPS)
+        return {
+            "loss_qfl": self.loss_qfl(classes, targets.labels, quality) / positives,
+            "loss_bbox": terms.box / total,
+            "loss_dfl": terms.distribution / total,
+        }
 
     def detect(self, record: Record, scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
         classes = scores(record) if self.dgqp_module else record.cls_logits
-        return self.post_process(classes, record.box_dist, self.points(record.cls_logits), scale_factor)
+        return self.post_process(classes, record.box_dist, self.cells.points(record.cls_logits), scale_factor)
 
 
 def _class_loss(

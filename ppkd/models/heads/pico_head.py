@@ -13,15 +13,17 @@ from ppkd.config import register
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 from ppkd.models.casting import full_precision
-from ppkd.models.heads.dense_head import prior_logit
 from ppkd.models.heads.integral import Integral
 from ppkd.models.heads.pico_feat import PicoFeat
 from ppkd.models.heads.task_aligned_head import TaskAlignedHead
+from ppkd.models.heads.tower_head import prior_logit
 from ppkd.models.layers.depthwise import DPModule
 from ppkd.models.layers.norm import freeze
 from ppkd.models.layers.scale import ScaleReg
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
+from ppkd.models.losses.side_losses import SideLosses
+from ppkd.models.losses.task_aligned_losses import TaskAlignedLosses
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
 from ppkd.models.postprocess.suppression import Suppression
 from ppkd.structures import LevelSpec
@@ -30,6 +32,7 @@ from ppkd.utils.errors import ConfigError
 LEAST_SQUARE = 1e-9
 """What is added to a score's square, so that its root has a slope everywhere."""
 LARGEST_SCORE = 1 - 1e-6
+LAST_BIN_MARGIN = 0.1
 
 
 @register(
@@ -44,9 +47,6 @@ class PicoHeadV2(TaskAlignedHead):
     ``prior_prob`` is every class's probability at the start; ``feat_in_chan`` repeats ``conv_feat.feat_out``. Published
     weights have a factor for each level (``p3_feat`` and so on) that nothing reads.
     """
-
-    terms = ("loss_vfl", "loss_bbox", "loss_dfl")
-    last_bin_margin = 0.1
 
     def __init__(
         self,
@@ -69,20 +69,19 @@ class PicoHeadV2(TaskAlignedHead):
         cell_offset: float = 0.0,
         grid_cell_scale: float = 5.0,
     ):
-        super().__init__()
         _check_levels(in_specs, conv_feat, fpn_stride, feat_in_chan)
-        self.in_specs = tuple(in_specs)
-        self.num_classes = num_classes
-        self.reg_max = reg_max
-        self.cell_offset = cell_offset
-        self.grid_cell_scale = grid_cell_scale
-        self.static_assigner_epoch = static_assigner_epoch
-        self.static_assigner = static_assigner or ATSSAssigner()
-        self.assigner = assigner or TaskAlignedAssigner()
-        self.nms = nms
-        self.loss_class = loss_class
-        self.loss_box = loss_bbox
-        self.loss_dfl = loss_dfl
+        sides = SideLosses(loss_bbox, loss_dfl, LAST_BIN_MARGIN)
+        super().__init__(
+            in_specs=in_specs,
+            num_classes=num_classes,
+            cell_offset=cell_offset,
+            grid_cell_scale=grid_cell_scale,
+            static_assigner=static_assigner,
+            static_assigner_epoch=static_assigner_epoch,
+            assigner=assigner,
+            losses=TaskAlignedLosses(loss_class, sides, ("loss_vfl", "loss_bbox", "loss_dfl")),
+            nms=nms,
+        )
         self.conv_feat = conv_feat
         self.distribution_project = Integral(reg_max=reg_max)
         levels = range(len(fpn_stride))
@@ -102,9 +101,9 @@ class PicoHeadV2(TaskAlignedHead):
             freeze(unread)
 
     @property
-    def bins(self) -> Tensor:
-        """The distances 0..``reg_max`` float32 [reg_max + 1], in strides."""
-        return self.distribution_project.project
+    def sides(self) -> Integral:
+        """The layer that holds the distances."""
+        return self.distribution_project
 
     def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """The raw numbers of the neck's ``features``, by entry and level."""

@@ -13,15 +13,20 @@ from paddle.nn.initializer import Assign, Constant, Normal
 from ppkd.config import register
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
-from ppkd.models.heads.dense_head import prior_logit
+from ppkd.models.heads.integral import SideDistributions
 from ppkd.models.heads.task_aligned_head import TaskAlignedHead
+from ppkd.models.heads.tower_head import prior_logit
 from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
+from ppkd.models.losses.side_losses import SideLosses
+from ppkd.models.losses.task_aligned_losses import TaskAlignedLosses
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
 from ppkd.models.postprocess.suppression import Suppression
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
+
+LAST_BIN_MARGIN = 0.01
 
 
 class ESEAttn(nn.Layer):
@@ -35,6 +40,20 @@ class ESEAttn(nn.Layer):
     def forward(self, feature: Tensor, mean: Tensor) -> Tensor:
         """``feature`` [N, channels, H, W], ``mean`` [N, channels, 1, 1] over its cells."""
         return self.conv(feature * F.sigmoid(self.fc(mean)))
+
+
+class Projection(SideDistributions):
+    """Holds the distances in a ``weight`` [1, reg_max + 1, 1, 1] that never trains, as published weights do."""
+
+    def __init__(self, *, reg_max: int):
+        super().__init__(reg_max=reg_max)
+        bins = paddle.linspace(0, reg_max, reg_max + 1).reshape([1, -1, 1, 1])
+        self.weight = self.create_parameter(bins.shape, attr=ParamAttr(initializer=Assign(bins), trainable=False))
+
+    @property
+    def bins(self) -> Tensor:
+        """The weight."""
+        return self.weight
 
 
 @dataclass(frozen=True)
@@ -56,9 +75,6 @@ class PPYOLOEHead(TaskAlignedHead):
     ``loss_weight`` has the factors ``class``, ``iou`` and ``dfl``.
     """
 
-    terms = ("loss_cls", "loss_iou", "loss_dfl")
-    last_bin_margin = 0.01
-
     def __init__(
         self,
         *,
@@ -76,37 +92,29 @@ class PPYOLOEHead(TaskAlignedHead):
         use_varifocal_loss: bool = True,
         loss_weight: dict[str, float] | None = None,
     ):
-        super().__init__()
-        found = [spec.stride for spec in reversed(in_specs)]
-        if list(fpn_strides) != found:
-            raise ConfigError(
-                f"PPYOLOEHead.fpn_strides is {list(fpn_strides)}, but the neck's levels have strides {found}: "
-                "make them equal."
-            )
-        self.in_specs = tuple(in_specs)
-        self.num_classes = num_classes
-        self.reg_max = reg_max
-        self.grid_cell_scale = grid_cell_scale
-        self.cell_offset = grid_cell_offset
-        self.static_assigner_epoch = static_assigner_epoch
-        self.static_assigner = static_assigner or ATSSAssigner()
-        self.assigner = assigner or TaskAlignedAssigner()
-        self.nms = nms
-        weights = _loss_weights(loss_weight)
-        self.loss_class = VarifocalLoss(loss_weight=weights.cls)
-        self.loss_box = GIoULoss(loss_weight=weights.iou)
-        self.loss_dfl = DistributionFocalLoss(loss_weight=weights.dfl)
+        _check_strides(in_specs, fpn_strides)
+        super().__init__(
+            in_specs=in_specs,
+            num_classes=num_classes,
+            cell_offset=grid_cell_offset,
+            grid_cell_scale=grid_cell_scale,
+            static_assigner=static_assigner,
+            static_assigner_epoch=static_assigner_epoch,
+            assigner=assigner,
+            losses=_losses(loss_weight),
+            nms=nms,
+        )
         widths = [spec.channels for spec in reversed(in_specs)]
         self.stem_cls = nn.LayerList([ESEAttn(width, act) for width in widths])
         self.stem_reg = nn.LayerList([ESEAttn(width, act) for width in widths])
         self.pred_cls = nn.LayerList([_output(width, num_classes, prior_logit(0.01)) for width in widths])
         self.pred_reg = nn.LayerList([_output(width, 4 * (reg_max + 1), 1.0) for width in widths])
-        self.proj_conv = _projection(reg_max)
+        self.proj_conv = Projection(reg_max=reg_max)
 
     @property
-    def bins(self) -> Tensor:
-        """The distances 0..``reg_max`` float32 [1, reg_max + 1, 1, 1], in strides."""
-        return self.proj_conv.weight
+    def sides(self) -> Projection:
+        """The layer that holds the distances."""
+        return self.proj_conv
 
     def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """The raw numbers of the neck's ``features``, by entry and level."""
@@ -130,11 +138,18 @@ def _output(channels: int, numbers: int, bias: float) -> nn.Conv2D:
     )
 
 
-def _projection(reg_max: int) -> nn.Conv2D:
-    """The bins' distances 0..``reg_max`` under the name that published weights have for them; they never train."""
-    bins = paddle.linspace(0, reg_max, reg_max + 1).reshape([1, -1, 1, 1])
-    attr = ParamAttr(initializer=Assign(bins), trainable=False)
-    return nn.Conv2D(reg_max + 1, 1, 1, weight_attr=attr, bias_attr=False)
+def _check_strides(in_specs: Sequence[LevelSpec], strides: Sequence[int]) -> None:
+    found = [spec.stride for spec in reversed(in_specs)]
+    if list(strides) != found:
+        raise ConfigError(
+            f"PPYOLOEHead.fpn_strides is {list(strides)}, but the neck's levels have strides {found}: make them equal."
+        )
+
+
+def _losses(weights: dict[str, float] | None) -> TaskAlignedLosses:
+    given = _loss_weights(weights)
+    sides = SideLosses(GIoULoss(loss_weight=given.iou), DistributionFocalLoss(loss_weight=given.dfl), LAST_BIN_MARGIN)
+    return TaskAlignedLosses(VarifocalLoss(loss_weight=given.cls), sides, ("loss_cls", "loss_iou", "loss_dfl"))
 
 
 def _loss_weights(given: dict[str, float] | None) -> LossWeights:

@@ -12,8 +12,8 @@ from ppkd.config import register
 from ppkd.models.assigners.anchor_targets import AnchorTargets, anchor_targets
 from ppkd.models.assigners.max_iou_assigner import MaxIoUAssigner
 from ppkd.models.heads.anchor_generator import RetinaAnchorGenerator
-from ppkd.models.heads.dense_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.heads.retina_feat import RetinaFeat
+from ppkd.models.heads.tower_head import TowerHead, check_levels, output_conv, prior_logit
 from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
@@ -49,18 +49,19 @@ class RetinaHead(TowerHead):
         nms_pre: int = 1000,
         weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     ):
-        super().__init__()
         check_levels("RetinaHead", in_specs, conv_feat, anchor_generator.strides, "anchor_generator.strides")
-        self.in_specs = tuple(in_specs)
-        self.num_classes = num_classes
-        self.num_anchors = anchor_generator.num_anchors
+        super().__init__(
+            in_specs=in_specs,
+            num_classes=num_classes,
+            conv_feat=conv_feat,
+            num_anchors=anchor_generator.num_anchors,
+        )
         self.weights = tuple(weights)
-        self.conv_feat = conv_feat
         self.anchor_generator = anchor_generator
         self.bbox_assigner = bbox_assigner
         self.loss_class = loss_class
         self.loss_bbox = loss_bbox
-        self.post_process = DensePostProcess(nms=nms, nms_pre=nms_pre, decode=partial(decode_deltas, weights=weights))
+        self._post_process = DensePostProcess(nms=nms, nms_pre=nms_pre, decode=partial(decode_deltas, weights=weights))
         outputs = partial(output_conv, conv_feat.feat_out)
         self.retina_cls = outputs(num_classes * self.num_anchors, prior_logit(prior_prob))
         self.retina_reg = outputs(4 * self.num_anchors)
@@ -68,13 +69,15 @@ class RetinaHead(TowerHead):
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
         return {
-            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
-            "box_deltas": Entry("box", "grid", self._levels(4), coding="deltas"),
+            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
+            "box_deltas": Entry("box", "grid", self.levels(4), coding="deltas"),
             **self.tower_entries(),
         }
 
-    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
-        return tuple(LevelSpec(channels, spec.stride, self.num_anchors) for spec in self.in_specs)
+    @property
+    def post_process(self) -> DensePostProcess:
+        """Decodes the best anchors of each level."""
+        return self._post_process
 
     def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Raw maps [N, A * C, H, W] and [N, A * 4, H, W]; all levels share their convolutions."""

@@ -10,9 +10,11 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
 from ppkd.config import register
-from ppkd.models.assigners.yolo_assigner import YOLOAssigner
+from ppkd.models.assigners.yolo_assigner import YOLOAssigner, YOLOTargets
+from ppkd.models.heads.one_stage_head import OneStageHead
 from ppkd.models.losses.yolo_loss import YOLOv3Loss
 from ppkd.structures import Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
 ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
@@ -20,7 +22,7 @@ ANCHOR_MASKS = ((6, 7, 8), (3, 4, 5), (0, 1, 2))
 
 
 @register(shared=("num_classes", "data_format"), inject=("loss",))
-class YOLOv3Head(nn.Layer):
+class YOLOv3Head(OneStageHead):
     """Per level A * (5 + C) channels: x, y, w, h, objectness and C class logits of each of the A anchors.
 
     ``anchors`` are widths and heights in pixels of the network's input; ``anchor_masks`` picks those of each level,
@@ -39,11 +41,8 @@ class YOLOv3Head(nn.Layer):
         iou_aware: Literal[False] = False,
         data_format: Literal["NCHW"] = "NCHW",
     ):
-        super().__init__()
         _check(in_specs, loss, anchors, anchor_masks)
-        self.in_specs = tuple(in_specs)
-        self.num_classes = num_classes
-        self.num_anchors = len(anchor_masks[0])
+        super().__init__(in_specs=in_specs, num_classes=num_classes, num_anchors=len(anchor_masks[0]))
         masks = list(anchor_masks)[::-1]
         self.level_anchors = [[float(side) for i in mask for side in anchors[i]] for mask in masks]
         self.yolo_output = nn.LayerList(
@@ -57,7 +56,7 @@ class YOLOv3Head(nn.Layer):
                 for spec in reversed(self.in_specs)
             ]
         )
-        self.loss = loss
+        self.yolo_loss = loss
         self.assigner = YOLOAssigner(
             anchors=anchors,
             anchor_masks=masks,
@@ -70,13 +69,10 @@ class YOLOv3Head(nn.Layer):
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
         return {
-            "cls_logits": Entry("class", "grid", self._levels(self.num_classes), activation="sigmoid"),
-            "objectness": Entry("quality", "grid", self._levels(1), activation="sigmoid"),
-            "box_xywh": Entry("box", "grid", self._levels(4), coding="yolo"),
+            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
+            "objectness": Entry("quality", "grid", self.levels(1), activation="sigmoid"),
+            "box_xywh": Entry("box", "grid", self.levels(4), coding="yolo"),
         }
-
-    def _levels(self, channels: int) -> tuple[LevelSpec, ...]:
-        return tuple(LevelSpec(channels, spec.stride, self.num_anchors) for spec in self.in_specs)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw maps [N, A * (5 + C), H, W] of the neck's features, level by level."""
@@ -101,6 +97,14 @@ class YOLOv3Head(nn.Layer):
             by_anchor = self.assigner.boxes(i, raw).reshape([0, self.num_anchors, -1, 4])
             boxes.append(by_anchor.transpose([0, 2, 1, 3]).flatten(1, 2))
         return boxes
+
+    def assign(self, record: Record, truth: Truth) -> YOLOTargets:
+        """The cells that own a box and the cells to ignore."""
+        return self.assigner(record, truth)
+
+    def loss(self, record: Record, targets: YOLOTargets) -> dict[str, Tensor]:
+        """Scalars ``loss_xy``, ``loss_wh``, ``loss_obj`` and ``loss_cls``."""
+        return self.yolo_loss(record, targets)
 
 
 def _check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 from paddle import Tensor
 
@@ -16,3 +17,9 @@ class Suppression(ABC):
 
         ``boxes`` are float32 [N, P, 4], or [N, P, C, 4] if every class has its own; ``scores`` float32 [N, C, P].
         """
+
+
+class PostProcess(Protocol):
+    """Whoever decodes raw numbers and hands them to ``nms``, which can be exchanged."""
+
+    nms: Suppression

@@ -1,4 +1,4 @@
-"""What the dense heads have in common: their last convolutions and the checks of their settings."""
+"""What the heads with towers have in common: their ends, their last convolutions and the checks of their settings."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Constant, Normal
 
 from ppkd.models.heads.fcos_feat import FCOSFeat
+from ppkd.models.heads.one_stage_head import DenseHead
 from ppkd.structures import Entry, LevelSpec
 from ppkd.utils.errors import ConfigError
 
 
-class TowerHead(nn.Layer):
-    """A head that ends two towers, which serve all levels, in raw class maps and raw box maps.
+class TowerHead(DenseHead):
+    """A head that ends two towers ``conv_feat``, which serve all levels, in raw class maps and raw box maps."""
 
-    A subclass sets ``in_specs``, the neck's levels, and ``conv_feat``, the towers.
-    """
-
-    in_specs: tuple[LevelSpec, ...]
-    conv_feat: FCOSFeat
+    def __init__(self, *, in_specs: Sequence[LevelSpec], num_classes: int, conv_feat: FCOSFeat, num_anchors: int = 1):
+        super().__init__(in_specs=in_specs, num_classes=num_classes, num_anchors=num_anchors)
+        self.conv_feat = conv_feat
 
     @abstractmethod
     def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:

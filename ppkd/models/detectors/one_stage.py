@@ -1,30 +1,38 @@
-"""Detectors of one stage whose head does everything behind the neck."""
+"""Detectors of one stage, whose head does everything behind the neck."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import Detector, check_sides
+from ppkd.models.heads.one_stage_head import DenseHead, OneStageHead
+from ppkd.models.heads.tower_head import TowerHead
+from ppkd.models.postprocess.suppression import PostProcess
 from ppkd.structures import Abilities, Batch, DetectorSpec, Entry, Record
 from ppkd.structures.truth import Truth
 
+AnyHead = TypeVar("AnyHead", bound=OneStageHead)
+AnyDenseHead = TypeVar("AnyDenseHead", bound=DenseHead)
+AnyTowerHead = TypeVar("AnyTowerHead", bound=TowerHead)
 
-class DenseDetector(Detector):
-    """A backbone, a neck and a ``head`` that records, assigns, scores and detects on all levels of the neck."""
 
-    def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, head: nn.Layer):
+class OneStageDetector(Detector, Generic[AnyHead]):
+    """A backbone, a neck and a ``head``, which published weights call ``head_name``."""
+
+    def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, head: AnyHead, head_name: str = "head"):
         super().__init__()
         self.backbone = backbone
         self.neck = neck
-        self.head = head
+        self.add_sublayer(head_name, head)
+        self._head_name = head_name
 
     @property
-    def post_process(self) -> Any:
-        """Decoding and suppression."""
-        return self.head.post_process
+    def head(self) -> AnyHead:
+        """What records, assigns and scores on all levels of the neck."""
+        return self._sub_layers[self._head_name]
 
     # Paddle's tracing of Python code into a program calls super() of methods without end.
     @paddle.jit.not_to_static
@@ -64,13 +72,26 @@ class DenseDetector(Detector):
         """The head's terms."""
         return self.head.loss(record, targets)
 
+    def set_progress(self, epoch: float) -> None:
+        """Tell the head where training is; 1.5 is the middle of the second epoch."""
+        self.head.set_progress(epoch)
+
+
+class DenseDetector(OneStageDetector[AnyDenseHead]):
+    """A detector whose head decodes and suppresses, too."""
+
+    @property
+    def post_process(self) -> PostProcess:
+        """Decoding and suppression."""
+        return self.head.post_process
+
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Decoded and suppressed detections in pixels of the original images."""
         return self.head.detect(self.extract(batch), batch["scale_factor"])
 
 
-class TowerDetector(DenseDetector):
-    """A dense detector whose ``head`` ends two towers (:class:`ppkd.models.heads.dense_head.TowerHead`)."""
+class TowerDetector(DenseDetector[AnyTowerHead]):
+    """A detector whose head ends two towers."""
 
     def abilities(self) -> Abilities:
         """Those of dense detectors, and ``complete``."""
