@@ -264,10 +264,9 @@ def test_gibox_compares_the_neck_where_the_head_has_levels():
     plain = spec()
     finer = changed(plain, "neck", levels=(LevelSpec(4, 4), *plain.entries["neck"].levels))
     student, teacher = record(plain), record(plain, seed=1)
-    more, soft_more = (
-        Record(finer, {**one.tensors, "neck": [paddle.randn([2, 4, 32, 32]), *one["neck"]]})
-        for one in (student, teacher)
-    )
+    finest = [paddle.randn([2, 4, 32, 32]) for _ in range(2)]
+    more = Record(finer, {**student.tensors, "neck": [finest[0], *student["neck"]]})
+    soft_more = Record(finer, {**teacher.tensors, "neck": [finest[1], *teacher["neck"]]})
     value = compare(FeatureImitation(plain, plain, region="gibox"), student, teacher, truth(2, 1)).item()
     found = compare(FeatureImitation(finer, finer, region="gibox"), more, soft_more, truth(2, 1)).item()
     assert found == pytest.approx(value, rel=1e-6)
