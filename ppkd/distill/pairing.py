@@ -60,7 +60,9 @@ def checked_pairs(asker: str, name: str, student: DetectorSpec, teacher: Detecto
     return pairs
 
 
-def common_levels(asker: str, pairs: Mapping[str, Sequence[LevelPair]]) -> list[tuple[LevelPair, ...]]:
+def common_levels(
+    asker: str, pairs: Mapping[str, Sequence[LevelPair]], student: DetectorSpec, teacher: DetectorSpec
+) -> list[tuple[LevelPair, ...]]:
     """For every stride at which all entries of ``pairs`` pair, finest first: the pair of each entry, in their order.
 
     Raises :class:`SpecError` if there is no such stride.
@@ -70,8 +72,8 @@ def common_levels(asker: str, pairs: Mapping[str, Sequence[LevelPair]]) -> list[
     if not common:
         found = ", ".join(f"{name} {[pair.stride for pair in entry]}" for name, entry in pairs.items())
         raise SpecError(
-            f"{asker} compares {' and '.join(pairs)} together, but both detectors have them at different strides: "
-            f"{found}. Choose detectors whose neck and head have a level in common."
+            f"{asker} compares {' and '.join(pairs)} level by level, but {student.name} and {teacher.name} have them "
+            f"at different strides: {found}. Choose detectors with a stride that all of them have."
         )
     return [tuple(entry[stride] for entry in by_stride) for stride in common]
 

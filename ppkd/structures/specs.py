@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from ppkd.structures.entry import Entries, Kind, Role
+from ppkd.structures.entry import Activation, Entries, Kind, Role
 from ppkd.utils.errors import SpecError
 
 
@@ -61,6 +61,14 @@ class DetectorSpec:
                 "another detector or loss."
             )
         return found[0]
+
+    def require_activation(self, name: str, activation: Activation, asker: str) -> None:
+        """Raise :class:`SpecError` unless the entry ``name`` has that ``activation``; ``asker`` reads it so."""
+        if (found := self.entries[name].activation) != activation:
+            raise SpecError(
+                f"{asker} reads {name} through a {activation}, but that of {self.name} has the activation {found}: "
+                "choose another detector or loss."
+            )
 
     def require_abilities(self, names: Iterable[str], asker: str) -> None:
         """Raise :class:`SpecError` unless the detector is able to do every one of ``names``; ``asker`` needs them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
@@ -233,6 +235,41 @@ def test_localisation_needs_no_common_classes():
 def test_unequal_bins_are_refused():
     with pytest.raises(SpecError, match="LD: box_dist at stride 8 differs"):
         LD(spec(bins=9), spec(bins=17))
+
+
+def changed(of, name, **more):
+    """The spec with other facts of one entry."""
+    return replace(of, entries={**of.entries, name: replace(of.entries[name], **more)})
+
+
+def test_what_the_regions_cannot_read_is_refused():
+    several = tuple(LevelSpec(36, stride, anchors=2) for stride in (8, 16, 32))
+    unclassed = spec().only(["neck", "box_dist"])
+    for built, words in (
+        (lambda: LD(unclassed, spec()), "LD reads an entry of the role class on a grid, but GFL records neck"),
+        (lambda: LD(replace(spec(), abilities=frozenset()), spec()), "LD needs assign of GFL"),
+        (lambda: FeatureImitation(*[changed(spec(), "box_dist", levels=several)] * 2, region="gibox"), "GFL has sev"),
+        (
+            lambda: FeatureImitation(*[changed(spec(), "cls_logits", activation="softmax")] * 2, region="gibox"),
+            "through a sigmoid, but that of GFL has the activation softmax",
+        ),
+    ):
+        with pytest.raises(SpecError, match=words):
+            built()
+    assert LD(unclassed, spec(), region="valuable").region == "valuable"
+
+
+def test_gibox_compares_the_neck_where_the_head_has_levels():
+    """A neck that is finer than the head: its finest level is left out."""
+    plain = spec()
+    finer = changed(plain, "neck", levels=(LevelSpec(4, 4), *plain.entries["neck"].levels))
+    student, teacher = record(plain), record(plain, seed=1)
+    finest = [paddle.randn([2, 4, 32, 32]) for _ in range(2)]
+    more = Record(finer, {**student.tensors, "neck": [finest[0], *student["neck"]]})
+    soft_more = Record(finer, {**teacher.tensors, "neck": [finest[1], *teacher["neck"]]})
+    value = compare(FeatureImitation(plain, plain, region="gibox"), student, teacher, truth(2, 1)).item()
+    found = compare(FeatureImitation(finer, finer, region="gibox"), more, soft_more, truth(2, 1)).item()
+    assert found == pytest.approx(value, rel=1e-6)
 
 
 def plain_suppression(scores, boxes):

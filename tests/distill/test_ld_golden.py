@@ -199,3 +199,13 @@ def test_the_students_own_assignment_decides():
         found, expected, differing = (paddle.concat(getattr(one, name)(), axis=1) for one in (own, same, other))
         assert_close(found, expected, rtol=1e-6)
         assert (found != differing).any().item() == (name != "inside")
+
+
+def test_an_assignment_on_other_levels_than_those_compared_is_not_taken():
+    case = Case("ldhead_p3_finegrained")
+    _, student = case.record()
+    told, untold = side(student, targets=head(case).assign(student, case.truth)), side(student)
+    found, expected = (RegionFinder()(case.sizes[1:], case.strides[1:], one, case.truth) for one in (told, untold))
+    assert found.counts == tuple(height * width for height, width in case.sizes[1:])
+    for one, other in zip(found.main(), expected.main(), strict=True):
+        assert_close(one, other, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +113,7 @@ def test_necks_may_have_levels_that_the_head_has_not():
 
 def test_a_neck_and_a_head_without_a_common_stride_are_refused():
     apart = spec((32, 64), necks=(4, 8))
-    with pytest.raises(
-        SpecError, match=r"PFI compares neck and cls_logits together.*neck \[4, 8\], cls_logits \[32, 64\]"
-    ):
+    with pytest.raises(SpecError, match=r"PFI compares .* Some and Some .*: neck \[4, 8\], cls_logits \[32, 64\]"):
         PFI(apart, apart)
 
 
@@ -128,6 +127,15 @@ def test_unequal_channels_are_adapted_or_refused():
         PFI(small, large, adapt=False)
     with pytest.raises(SpecError, match="PFI: cls_logits at stride 8 differs"):
         PFI(spec(classes=3), spec(classes=4))
+
+
+def test_classes_under_a_softmax_are_compared_as_logits_alone():
+    of = spec()
+    logits = replace(of.entries["cls_logits"], activation="softmax")
+    other = replace(of, entries={**of.entries, "cls_logits": logits})
+    with pytest.raises(SpecError, match=r"PFI reads cls_logits through a sigmoid, but that of Some .* softmax"):
+        PFI(other, other)
+    assert compare(PFI(other, other, prediction="logits"), record(other), record(other, seed=1)).item() > 0
 
 
 def test_the_slim_file_is_the_published_setting(root):

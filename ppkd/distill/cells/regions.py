@@ -26,7 +26,7 @@ class RegionFinder:
 
     Attributes:
         student_targets: take the anchors and the main region from the student's own assignment, as published, where it
-            has one anchor per cell. ``anchor_scale`` and ``deviation`` are for students that have not.
+            has one anchor per cell of the levels. ``anchor_scale`` and ``deviation`` are for students that have not.
         anchor_scale: side of an anchor in strides.
         deviation: ``sample`` or ``population``, the spread of the candidates' overlaps in the threshold of the main
             region; PaddleDetection has the latter. The valuable region uses the sample deviation in both.
@@ -51,13 +51,12 @@ class RegionFinder:
         ``sizes`` are the levels' heights and widths in cells, ``strides`` are in pixels; the targets of ``student`` are
         those for ``truth``.
         """
-        targets = student.targets
-        if self.student_targets and isinstance(targets, CellTargets):
+        targets, cells = student.targets, tuple(height * width for height, width in sizes)
+        if self.student_targets and isinstance(targets, CellTargets) and targets.sizes == cells:
             return Regions(self, targets.anchors, targets.sizes, truth, targets.positive > 0)
-        levels = square_anchors(sizes, strides, self.anchor_scale)
-        anchors, counts = paddle.concat(levels), tuple(level.shape[0] for level in levels)
+        anchors = paddle.concat(square_anchors(sizes, strides, self.anchor_scale))
         assigner = ATSSAssigner(topk=self.topk, deviation=self.deviation)
-        return Regions(self, anchors, counts, truth, assigner(anchors, counts, truth).positive)
+        return Regions(self, anchors, cells, truth, assigner(anchors, cells, truth).positive)
 
 
 @dataclass(frozen=True)

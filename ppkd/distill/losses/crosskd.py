@@ -75,6 +75,7 @@ class CrossKD(DistillLoss):
     ) -> None:
         asker = type(self).__name__
         classes, boxes = (teacher.require_role(role, asker, kind="grid") for role in ("class", "box"))
+        teacher.require_activation(classes, "sigmoid", asker)
         coding = teacher.entries[boxes].coding
         same_places = _places(student) == _places(teacher)
         decoded = () if coding == "distribution" else ("boxes",)

@@ -62,9 +62,9 @@ class FeatureImitation(DistillLoss):
         super().__init__(student, teacher, consumes=consumes, needs=needs, kind="grid", **wiring)
         self.region = region
         self.finder = finder or RegionFinder()
-        self.levels = common_levels(type(self).__name__, self.pairs)
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
         if region == "gibox":
-            _require_single(student)
+            _require_instances(student)
         levels, soft_levels = student.entries["neck"].levels, teacher.entries["neck"].levels
         self.strides = student.entries["neck"].strides
         aligns = [
@@ -102,8 +102,12 @@ class FeatureImitation(DistillLoss):
         return [found[neck.student] for neck, *_ in self.levels]
 
 
-def _require_single(student: DetectorSpec) -> None:
-    """Raise :class:`SpecError` unless there is one prediction per cell; the teacher's paired levels have as many."""
+def _require_instances(student: DetectorSpec) -> None:
+    """Raise :class:`SpecError` unless :func:`general_instances` can read what the student records.
+
+    What of the teacher pairs with it is alike.
+    """
+    student.require_activation("cls_logits", "sigmoid", "FeatureImitation with the region gibox")
     if any(level.anchors > 1 for name in ("cls_logits", "box_dist") for level in student.entries[name].levels):
         raise SpecError(
             f"FeatureImitation.region is gibox, which compares one box per cell, but {student.name} has several: "

@@ -49,7 +49,7 @@ class OutputL2(DistillLoss):
         entries = consumes if consumes is not None else shared_head_entries(student, teacher)
         super().__init__(student, teacher, consumes=entries, kind="grid", **wiring)
         _require_one_map(student, self.consumes)
-        self.levels = common_levels(type(self).__name__, self.pairs)
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
 
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""

@@ -92,7 +92,9 @@ class PFI(DistillLoss):
         **wiring: Unpack[Wiring],
     ) -> None:
         super().__init__(student, teacher, consumes=["neck", "cls_logits"], kind="grid", **wiring)
-        self.levels = common_levels(type(self).__name__, self.pairs)
+        if prediction == "probabilities":
+            student.require_activation("cls_logits", "sigmoid", "PFI")
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
         maps, soft_maps = student.entries["neck"].levels, teacher.entries["neck"].levels
         channels = [(maps[neck.student].channels, soft_maps[neck.teacher].channels) for neck, _ in self.levels]
         try:

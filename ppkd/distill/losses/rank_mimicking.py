@@ -110,6 +110,8 @@ class RankMimicking(DistillLoss):
     ) -> None:
         needs = Needs(student=("assign",))
         super().__init__(student, teacher, consumes=["cls_logits"], needs=needs, kind="grid", **wiring)
+        if score == "probabilities":
+            student.require_activation("cls_logits", "sigmoid", "RankMimicking")
         self.strides = student.entries["cls_logits"].strides
         self.formula = RankMimickingLoss(score=score, ordered=ordered)
 

@@ -89,7 +89,7 @@ class YOLOv3FineGrained(DistillLoss):
 
     def __init__(self, student: DetectorSpec, teacher: DetectorSpec, **wiring: Unpack[Wiring]) -> None:
         super().__init__(student, teacher, consumes=ENTRIES, kind="grid", **wiring)
-        self.levels = common_levels(type(self).__name__, self.pairs)
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
         self.formula = DistillYOLOv3Loss(weight=1.0)
 
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
