@@ -129,10 +129,10 @@ def test_prototypes_are_the_features_of_chosen_instances(broken):
     for level in range(2):
         for label in range(2):
             sides = expected(model, images, label, level)
-            chosen = select(*(paddle.to_tensor(side) for side in sides), PrototypeSettings(count=3))
-            for name, side in zip(("student", "teacher"), sides, strict=True):
+            chosen = select(*(paddle.to_tensor(rows) for rows in sides), PrototypeSettings(count=3))
+            for name, rows in zip(("student", "teacher"), sides, strict=True):
                 found = getattr(bank, f"{name}_{level}")[label].numpy()
-                np.testing.assert_allclose(found, side[chosen], rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(found, rows[chosen], rtol=1e-4, atol=1e-5)
 
 
 def test_the_teacher_is_asked_once_and_the_student_every_time(monkeypatch):

@@ -9,8 +9,8 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.cells.regions import RegionFinder, Regions
-from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.general_instances import general_instances
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.maps import align_conv
 from ppkd.distill.means import masked_mean
 from ppkd.distill.pairing import common_levels

@@ -49,7 +49,7 @@ class AnchorReader(Reader):
         strides = student.spec.entries[self.classes].strides
         assigned = replace(student, targets=student.assign(instances))
         positive = answering(logits, strides, assigned, instances).positive
-        by_level = positive.split([count_places(level) for level in logits], axis=1)
+        by_level = positive.split(count_places(logits), axis=1)
         return paddle.concat([by_level[i] for i in levels], axis=1)
 
     def _numbers(self, side: Side, decoded: Sequence[Tensor], levels: Sequence[int]) -> Tensor:

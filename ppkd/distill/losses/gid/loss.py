@@ -8,7 +8,7 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.general_instances import COUNT
-from ppkd.distill.loss import DistillLoss, Needs, Wiring
+from ppkd.distill.loss import DistillLoss, Wiring
 from ppkd.distill.losses.gid.anchors import AnchorReader
 from ppkd.distill.losses.gid.instances import Rule, find_instances
 from ppkd.distill.losses.gid.places import Reader

@@ -54,9 +54,9 @@ def rkd(student: Tensor, teacher: Tensor, real: Tensor, most: int) -> Tensor:
     ``student`` [N, M, C] and ``teacher`` [N, M, C'] are the features of all boxes, ``real`` is bool [N, M].
     """
     first = paddle.argsort(1 - real.flatten().astype("int64"), stable=True)[:most]
-    rows = [features.flatten(0, 1).index_select(first) for features in (student, teacher)]
+    student, teacher = (features.flatten(0, 1).index_select(first) for features in (student, teacher))
     known = real.flatten().index_select(first)
-    return 2.0 * angle_relation(*rows, known) + distance_relation(*rows, known)
+    return 2.0 * angle_relation(student, teacher, known) + distance_relation(student, teacher, known)
 
 
 def _angles(features: Tensor) -> Tensor:

@@ -43,9 +43,10 @@ def select(student: Tensor, teacher: Tensor, settings: Selection) -> list[int]:
         teacher: features of the same instances, float32 (n, C'); C' need not be C.
         settings: how to choose.
     """
-    units = [F.normalize(features, axis=1) for features in (student, teacher)]
-    candidates = dense_instances(*(density(unit, settings.sigma) for unit in units), settings.quantile)
-    return [choice.index for choice in choices(*units, candidates, settings)]
+    student, teacher = F.normalize(student, axis=1), F.normalize(teacher, axis=1)
+    densities = density(student, settings.sigma), density(teacher, settings.sigma)
+    candidates = dense_instances(*densities, settings.quantile)
+    return [choice.index for choice in choices(student, teacher, candidates, settings)]
 
 
 @dataclass(frozen=True)
