@@ -57,8 +57,8 @@ class DetectorSpec:
             layout = "on a grid" if kind == "grid" else "as rows"
             entries = ", ".join(f"{name} ({entry.role}, {entry.kind})" for name, entry in self.entries.items())
             raise SpecError(
-                f"{asker} reads an entry of the role {role} {layout}, but {self.name} records {entries}: choose another "
-                "detector or loss."
+                f"{asker} reads an entry of the role {role} {layout}, but {self.name} records {entries}: choose "
+                "another detector or loss."
             )
         return found[0]
 

@@ -12,13 +12,13 @@ from sides import side
 from toy import ToyDetector
 
 from ppkd.data.annotation import Annotation
+from ppkd.data.training_set import TrainingSet
 from ppkd.distill import DistillModel, FrozenTeacher, Progress
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.global_knowledge.prototypes.bank import PrototypeBank
 from ppkd.distill.losses.global_knowledge.prototypes.instances import find_instances
 from ppkd.distill.losses.global_knowledge.prototypes.selection import select
 from ppkd.distill.losses.global_knowledge.prototypes.settings import PrototypeSettings
-from ppkd.distill.preparation import TrainingSet
 from ppkd.report.prototypes import draw_prototypes, find_prototypes
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import DataError, SpecError

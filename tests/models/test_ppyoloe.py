@@ -34,10 +34,12 @@ def small(root, monkeypatch):
 
 
 def stir(model):
-    """Statistics and factors of a model that has trained, so that nothing is neutral by chance."""
+    """Statistics and factors of a model that has trained, negative ones too, so that nothing is neutral by chance."""
     rng = np.random.default_rng(0)
     for name, tensor in model.state_dict().items():
-        if name.endswith(("_variance", "alpha", "bn.weight")):
+        if name.endswith("alpha"):
+            tensor.set_value(rng.uniform(-1.0, 1.0, tensor.shape).astype("float32"))
+        elif name.endswith(("_variance", "bn.weight")):
             tensor.set_value(rng.uniform(0.5, 1.5, tensor.shape).astype("float32"))
         elif name.endswith(("_mean", "bn.bias")) or "pred_" in name:
             tensor.set_value(rng.normal(0, 0.2, tensor.shape).astype("float32"))
@@ -55,6 +57,7 @@ def test_merged_branches_compute_the_same(small):
     model = stir(small())
     model.eval()
     single = merged(model)
+    assert any(layer.alpha.item() < 0 for layer in model.sublayers() if getattr(layer, "alpha", None) is not None)
     assert not any(isinstance(layer, RepVggBlock) for layer in single.sublayers())
     assert sum(isinstance(layer, MergedConv) for layer in single.sublayers()) == sum(
         isinstance(layer, RepVggBlock) for layer in model.sublayers()

@@ -10,9 +10,8 @@ from paddle import Tensor
 
 from ppkd.distill.cells.anchors import square_anchors
 from ppkd.distill.side import Side
-from ppkd.models.assigners.anchor_targets import AnchorTargets
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
-from ppkd.models.assigners.cell_targets import CellTargets
+from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.structures.truth import Truth
 
 ANCHOR_SCALE = 8.0
@@ -43,7 +42,7 @@ def answering(levels: Sequence[Tensor], strides: Sequence[int], student: Side, t
         truth: the boxes.
     """
     targets = student.targets
-    if isinstance(targets, AnchorTargets | CellTargets):
+    if isinstance(targets, PlaceTargets):
         return Answering(targets.positive > 0, targets.box)
     anchors = square_anchors([level.shape[-2:] for level in levels], strides, ANCHOR_SCALE)
     matches = ATSSAssigner()(paddle.concat(anchors), [level.shape[0] for level in anchors], truth)

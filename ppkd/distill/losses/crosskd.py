@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import paddle
 from paddle import Tensor, nn
@@ -13,9 +13,10 @@ from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLD
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.maps import align_conv
 from ppkd.distill.side import Progress, Side
+from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.normaliser import over_batch
-from ppkd.models.postprocess.dense_decode import join_levels
+from ppkd.models.postprocess.dense_decode import count_places, join_levels
 from ppkd.structures import DetectorSpec, Record, best_scores
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
@@ -116,13 +117,11 @@ class CrossKD(DistillLoss):
             features[name] = levels
         return teacher.replaced(features)
 
-    def _counted(self, teacher: Record, targets: Any) -> Tensor:
+    def _counted(self, teacher: Record, targets: PlaceTargets) -> Tensor:
         """1 for anchors on the levels of both that are not ignored, 0 for others, float32 [N, P]."""
         shared = {pair.teacher for pair in self.pairs["cls_features"]}
-        levels = [
-            paddle.full([level.shape[1] * level.shape[3] * level.shape[4]], float(i in shared))
-            for i, level in enumerate(teacher[self.classes])
-        ]
+        counts = count_places(teacher[self.classes])
+        levels = [paddle.full([count], float(i in shared)) for i, count in enumerate(counts)]
         return (targets.labels >= 0).astype("float32") * paddle.concat(levels)
 
     def _sides(self, crossed: Record, teacher: Record, weight: Tensor) -> Tensor:

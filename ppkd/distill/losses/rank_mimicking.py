@@ -12,7 +12,7 @@ from ppkd.config import register
 from ppkd.distill.cells.answering import answering
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.side import Progress, Side
-from ppkd.models.postprocess.dense_decode import join_levels
+from ppkd.models.postprocess.dense_decode import count_places, join_levels
 from ppkd.structures import DetectorSpec
 from ppkd.structures.truth import Truth
 
@@ -118,8 +118,7 @@ class RankMimicking(DistillLoss):
         levels, soft_levels = student.record["cls_logits"], teacher.record["cls_logits"]
         pairs = self.pairs["cls_logits"]
         found = answering(levels, self.strides, student, truth)
-        counts = [level.shape[1] * level.shape[3] * level.shape[4] for level in levels]
-        positive, box = (places.split(counts, axis=1) for places in (found.positive, found.box))
+        positive, box = (places.split(count_places(levels), axis=1) for places in (found.positive, found.box))
         return self.formula(
             join_levels([levels[pair.student] for pair in pairs]),
             join_levels([soft_levels[pair.teacher] for pair in pairs]),

@@ -9,6 +9,7 @@ import paddle
 from paddle import Tensor
 
 from ppkd.models.assigners.max_iou_assigner import Matches
+from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.models.layers.select import take_rows
 from ppkd.structures.boxes import encode_deltas
 from ppkd.structures.truth import Truth
@@ -17,18 +18,13 @@ IGNORED = -1
 
 
 @dataclass(frozen=True)
-class AnchorTargets:
-    """For P anchors, level after level, each in the order rows, columns, anchors of the cell.
+class AnchorTargets(PlaceTargets):
+    """Adds ``deltas`` float32 [N, P, 4], offsets from anchor to box, 0 where a place answers for none.
 
-    ``labels`` int64 [N, P]: class, C for background, -1 for anchors to ignore; ``positive`` float32 [N, P], 1 where a
-    box is; ``deltas`` float32 [N, P, 4], offsets from anchor to box, 0 without one; ``box`` int64 [N, P], which of the
-    image's boxes the anchor overlaps most.
+    ``box`` is the one that an anchor overlaps most.
     """
 
-    labels: Tensor
-    positive: Tensor
     deltas: Tensor
-    box: Tensor
 
 
 def anchor_targets(

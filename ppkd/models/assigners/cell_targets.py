@@ -8,6 +8,7 @@ from typing import Protocol, Self
 import paddle
 from paddle import Tensor
 
+from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.models.layers.select import take_rows
 from ppkd.structures.truth import Truth
 
@@ -25,22 +26,20 @@ class Matches(Protocol):
 
 
 @dataclass(frozen=True)
-class CellTargets:
-    """For P cells, level after level, each in the order rows, columns, in N images with up to M boxes.
+class CellTargets(PlaceTargets):
+    """Adds where the P cells are, one place each, and their boxes, of up to M in an image.
 
-    ``sizes`` is how many cells each level has; ``points`` float32 [P, 3] are the cells' x, y and stride, ``anchors``
-    float32 [P, 4] their corner boxes, all in pixels of the input.
-
-    ``labels`` int64 [N, P]: class, C for background; ``positive`` float32 [N, P], 1 where a cell answers for a box;
-    ``box`` int64 [N, P], which one of ``truth``; ``boxes`` float32 [N, P, 4], that box, the anchor itself elsewhere.
+    Attributes:
+        sizes: how many cells each level has.
+        points: the cells' x, y and stride float32 [P, 3], in pixels of the input.
+        anchors: their corner boxes float32 [P, 4], in pixels of the input.
+        boxes: float32 [N, P, 4], the box that a cell answers for, the anchor itself elsewhere.
+        truth: all boxes.
     """
 
     sizes: tuple[int, ...]
     points: Tensor
     anchors: Tensor
-    labels: Tensor
-    positive: Tensor
-    box: Tensor
     boxes: Tensor
     truth: Truth
 

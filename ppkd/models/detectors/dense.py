@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import Detector, check_sides
@@ -25,6 +26,8 @@ class DenseDetector(Detector):
         """Decoding and suppression."""
         return self.head.post_process
 
+    # Paddle's tracing of Python code into a program calls super() of methods without end.
+    @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the head's numbers."""
         return DetectorSpec(

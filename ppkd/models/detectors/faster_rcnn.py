@@ -44,6 +44,8 @@ class FasterRCNN(Detector):
         """Decoding and suppression."""
         return self.bbox_post_process
 
+    # Paddle's tracing of Python code into a program calls super() of methods without end.
+    @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the numbers of both stages."""
         return DetectorSpec(

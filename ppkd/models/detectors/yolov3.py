@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
@@ -24,6 +25,8 @@ class YOLOv3(Detector):
         self.yolo_head = yolo_head
         self.post_process = post_process
 
+    # Paddle's tracing of Python code into a program calls super() of methods without end.
+    @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
         """The neck's maps and the head's numbers."""
         return DetectorSpec(

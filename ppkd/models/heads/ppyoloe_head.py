@@ -111,7 +111,8 @@ class PPYOLOEHead(TaskAlignedHead):
     def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """The raw numbers of the neck's ``features``, by entry and level."""
         classes, sides = [], []
-        for i, feature in zip(reversed(range(len(self.in_specs))), features, strict=True):
+        for level, feature in enumerate(features):
+            i = len(self.in_specs) - 1 - level
             mean = F.adaptive_avg_pool2d(feature, 1)
             classes.append(self.pred_cls[i](self.stem_cls[i](feature, mean) + feature).unsqueeze(1))
             sides.append(self.pred_reg[i](self.stem_reg[i](feature, mean)).unsqueeze(1))

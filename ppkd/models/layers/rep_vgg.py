@@ -19,7 +19,7 @@ M = TypeVar("M", bound=nn.Layer)
 class RepVggBlock(nn.Layer):
     """The sum of a 3x3 and a 1x1 convolution, each normalised, then an activation; the size stays.
 
-    With ``alpha`` a trained factor, 1 at the start, multiplies the 1x1 branch.
+    With ``alpha`` a trained factor, 1 at the start, multiplies the 1x1 branch while it is positive.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, act: Activation, alpha: bool = False):
@@ -35,14 +35,26 @@ class RepVggBlock(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_channels, H, W] to [N, out_channels, H, W]."""
         second = self.conv2(x)
-        return ACTIVATIONS[self._act](self.conv1(x) + (second if self.alpha is None else self.alpha * second))
+        if self.alpha is not None:
+            second = self._factor(self.alpha) * second
+        return ACTIVATIONS[self._act](self.conv1(x) + second)
+
+    @staticmethod
+    def _factor(alpha: Tensor) -> Tensor:
+        """``alpha`` where it is positive, else 1, which sends it no gradient.
+
+        PaddleDetection asks ``if self.alpha:``, in training, evaluation and re-parameterisation, and Paddle's
+        ``bool(tensor)`` means ``> 0``: its published weights were trained and are to be read so. Selected on the
+        device, because asking the host would wait for it in every block of every step.
+        """
+        return paddle.where(alpha > 0, alpha, paddle.ones_like(alpha))
 
     @paddle.no_grad()
     def merged(self) -> MergedConv:
         """The single convolution that computes the same in evaluation mode."""
         weight, bias = _folded(self.conv1)
         small, shift = _folded(self.conv2)
-        factor = 1.0 if self.alpha is None else self.alpha
+        factor = 1.0 if self.alpha is None else self._factor(self.alpha)
         return MergedConv(weight + factor * F.pad(small, [1, 1, 1, 1]), bias + factor * shift, self._act)
 
 

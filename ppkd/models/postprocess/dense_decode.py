@@ -18,14 +18,14 @@ def by_anchor(level: Tensor) -> Tensor:
     return level.transpose([0, 3, 4, 1, 2]).flatten(1, 3)
 
 
-def count_places(level: Tensor) -> int:
-    """How many anchors a ``level`` [N, A, K, H, W] has: H * W * A."""
-    return level.shape[1] * level.shape[3] * level.shape[4]
-
-
 def join_levels(levels: Sequence[Tensor]) -> Tensor:
     """All anchors of all ``levels`` [N, A, K, H, W]: [N, P, K]."""
     return paddle.concat([by_anchor(level) for level in levels], axis=1)
+
+
+def count_places(levels: Sequence[Tensor]) -> list[int]:
+    """How many places, anchors of all cells, each of ``levels`` [N, A, K, H, W] has: A * H * W."""
+    return [level.shape[1] * level.shape[3] * level.shape[4] for level in levels]
 
 
 class DensePostProcess:

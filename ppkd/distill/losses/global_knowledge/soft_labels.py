@@ -83,8 +83,7 @@ def anchor_divergence(
     positive = found.positive.astype("float32")
     shares = paddle.take_along_axis(weights, found.box, axis=1) * positive / over_batch(positive.sum()).clip(min=1)
     by_level = shares.split(count_places(student), axis=1)
-    logits = join_levels([student[pair.student] for pair in pairs]).flatten(0, 1)
-    soft_logits = join_levels([teacher[pair.teacher] for pair in pairs]).flatten(0, 1)
-    return formula(
-        logits, soft_logits, paddle.concat([by_level[pair.student] for pair in pairs], axis=1).flatten()
-    ).sum()
+    logits = join_levels([student[pair.student] for pair in pairs])
+    soft_logits = join_levels([teacher[pair.teacher] for pair in pairs])
+    chosen = paddle.concat([by_level[pair.student] for pair in pairs], axis=1)
+    return formula(logits.flatten(0, 1), soft_logits.flatten(0, 1), chosen.flatten()).sum()

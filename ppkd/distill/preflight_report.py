@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 WIDTH = 120
 
 
-def pair_table(losses: Mapping[str, DistillLoss], student: Record, teacher: Record) -> str:
-    """One row for every pair of levels that a loss compares: its stride, both shapes, and what is trained for it."""
+def pair_table(losses: Mapping[str, DistillLoss], student: Record, teachers: Mapping[str, Record]) -> str:
+    """One row for every pair of levels that a loss compares: its stride, both shapes, and what is trained for it.
+
+    ``teachers`` holds, for each loss, the record of the teacher that it learns from.
+    """
     table = _table("loss", "type", "entry", "stride", "student", "teacher", "adapter")
     for name, loss in losses.items():
         adapters = _adapters(loss)
         pairs = [(entry, pair) for entry in loss.consumes for pair in loss.pairs.get(entry, ())]
         for row, (entry, pair) in enumerate(pairs):
-            ours, theirs = getattr(student, entry), getattr(teacher, entry)
-            shapes = [str(list(tensors[at].shape)) for tensors, at in ((ours, pair.student), (theirs, pair.teacher))]
+            levels = student[entry][pair.student], teachers[name][entry][pair.teacher]
+            shapes = [str(list(level.shape)) for level in levels]
             adapter = adapters[row] if len(adapters) == len(pairs) else adapters[0] if row == 0 else ""
             title = (name, type(loss).__name__) if row == 0 else ("", "")
-            table.add_row(*title, entry, str(pair.stride), *shapes, adapter)
+            table.add_row(*title, entry, str(pair.stride or "-"), *shapes, adapter)
         if not pairs:
             table.add_row(name, type(loss).__name__, ", ".join(loss.consumes), "", "", "", adapters[0])
     return _text(table)

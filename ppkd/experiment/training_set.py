@@ -1,4 +1,4 @@
-"""The training set as losses look at it outside of training steps."""
+"""The training set as losses see it outside of training steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ppkd.config import Config
 from ppkd.data import build_loader
 from ppkd.data.datasets import DetectionDataset
-from ppkd.distill.preparation import TrainingSet
+from ppkd.data.training_set import TrainingSet
 from ppkd.engine.random_state import batches_apart
 from ppkd.structures import Batch
 from ppkd.utils import processes

@@ -1,4 +1,4 @@
-"""What ``tools/eval.py`` calls: the figures of trained weights on the evaluation set."""
+"""The figures of trained weights on the evaluation set of a configuration."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 from ppkd.config import Config, check, runtime
 from ppkd.config.value import freeze
 from ppkd.data import build_loader
-from ppkd.engine import environment, precision, preparation
+from ppkd.engine import environment, precision
 from ppkd.engine.evaluation import evaluate
+from ppkd.experiment.parts import open_dataset
 from ppkd.metrics import Metric, build_metric
 from ppkd.metrics.metric import BBOX_FILE
 from ppkd.models.trained import trained_detector
@@ -55,9 +56,9 @@ def evaluate_config(
         cfg = cfg.merge(freeze({"weights": weights}))
     check(cfg)
     settings = runtime(cfg)
-    dataset = preparation.open_dataset(cfg, "EvalDataset", settings.num_classes)
+    dataset = open_dataset(cfg, "EvalDataset", settings.num_classes)
     metric = build_metric(
-        cfg, dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only
+        cfg, settings, dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only
     )
     if json_eval:
         return score_file(Path(output_dir) / BBOX_FILE, metric)
