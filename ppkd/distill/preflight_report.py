@@ -25,8 +25,8 @@ def pair_table(losses: Mapping[str, DistillLoss], student: Record, teacher: Reco
         adapters = _adapters(loss)
         pairs = [(entry, pair) for entry in loss.consumes for pair in loss.pairs.get(entry, ())]
         for row, (entry, pair) in enumerate(pairs):
-            ours, theirs = getattr(student, entry), getattr(teacher, entry)
-            shapes = [str(list(tensors[at].shape)) for tensors, at in ((ours, pair.student), (theirs, pair.teacher))]
+            levels = getattr(student, entry)[pair.student], getattr(teacher, entry)[pair.teacher]
+            shapes = [str(list(level.shape)) for level in levels]
             adapter = adapters[row] if len(adapters) == len(pairs) else adapters[0] if row == 0 else ""
             title = (name, type(loss).__name__) if row == 0 else ("", "")
             table.add_row(*title, entry, str(pair.stride), *shapes, adapter)
