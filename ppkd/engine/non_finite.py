@@ -11,6 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.data.annotation import Annotation
+from ppkd.engine.command import training_command
 from ppkd.engine.position import Position
 from ppkd.engine.precision import Precision
 from ppkd.engine.saved_batch import save_batch
@@ -152,9 +153,8 @@ def image_namer(dataset: Iterable[Annotation], unlabelled: Iterable[Annotation] 
 
 def repeat_command(file: Path, argv: Sequence[str]) -> str:
     """The command line of this process, as a dry run on the batch of ``file``."""
-    if Path(argv[0]).name != "train.py":
-        return f"tools/train.py --dry_run -o preflight.batch={file}"
-    return shlex.join([Path(sys.executable).name, *argv, "--dry_run", "-o", f"preflight.batch={file}"])
+    dry = ["--dry_run", "-o", f"preflight.batch={file}"]
+    return training_command(argv, dry) or shlex.join(["tools/train.py", *dry])
 
 
 def broken_gradients(parameters: Mapping[str, Tensor]) -> str:
