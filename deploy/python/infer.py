@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ppkd.deploy.cli import main
+from ppkd.cli.deploy import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from ppkd.config import Config, build, check, load_config
+from ppkd.config import Config, build, check, find_config, load_config
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
 from ppkd.config.registry import find, lookup, names
@@ -117,15 +117,11 @@ def build_losses(slim: Config, student: DetectorSpec, teacher: DetectorSpec) -> 
 
 
 def resolve(path: str, slim: Config) -> str:
-    """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it."""
-    folders = [Path.cwd(), *Path(slim.path).resolve().parents]
-    for folder in folders:
-        if (folder / path).is_file():
-            return str(folder / path)
-    raise ConfigError(
-        f"{slim.where('teacher.config')}: no file {path}, neither from the current folder nor from any folder "
-        f"above {slim.path}"
-    )
+    """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it; or the
+    shipped configuration of that name.
+    """
+    folders = ["", *Path(slim.path).resolve().parents]
+    return find_config(path, folders=folders, asker=slim.mark("teacher.config"), noun="the teacher's configuration")
 
 
 def _for_student(slim: Config, cfg: Config, student: DetectorSpec) -> Config:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.signals import Interrupted, SignalWatch
-from ppkd.utils import processes
+from ppkd.utils import itself, processes
 from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from ppkd.engine.trainer import Step, Trainer
 
 NAME = "interrupted"
-SCRIPT = "train.py"
 
 logger = get_logger(__name__)
 
@@ -65,15 +64,16 @@ class StopOnSignal(Hook):
 
 def continue_command(checkpoint: Path, argv: Sequence[str]) -> str:
     """The command line that resumes from ``checkpoint``: that of this process, with its ``-r`` replaced."""
-    if Path(argv[0]).name != SCRIPT:
-        return f"resume={checkpoint} in ppkd.engine.train, or tools/{SCRIPT} with -r {checkpoint}"
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes.on_this_machine())]
+    started = itself.training(argv, launch if processes.count() > 1 else ())
+    if started is None:
+        return f"resume={checkpoint} in ppkd.engine.train, or `ppkd train` with -r {checkpoint}"
+    command, flags = started
     kept: list[str] = []
-    arguments = iter(argv)
+    arguments = iter(flags)
     for argument in arguments:
         if argument in ("-r", "--resume"):
             next(arguments, None)
         elif not argument.startswith("--resume="):
             kept.append(argument)
-    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes.on_this_machine())]
-    python = [Path(sys.executable).name, *(launch if processes.count() > 1 else ())]
-    return shlex.join([*python, *kept, "-r", str(checkpoint)])
+    return shlex.join([*command, *kept, "-r", str(checkpoint)])
