@@ -18,7 +18,7 @@ _SUGGESTED = 3
 def find_config(
     name: str | os.PathLike[str],
     *,
-    folders: Iterable[str | os.PathLike[str]] = ("",),
+    folders: Iterable[Path] = (Path(),),
     asker: Mark | None = None,
     noun: str = "the configuration",
 ) -> str:

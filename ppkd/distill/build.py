@@ -120,7 +120,7 @@ def resolve(path: str, slim: Config) -> str:
     """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it; or the
     shipped configuration of that name.
     """
-    folders = ["", *Path(slim.path).resolve().parents]
+    folders = [Path(), *Path(slim.path).resolve().parents]
     return find_config(path, folders=folders, asker=slim.mark("teacher.config"), noun="the teacher's configuration")
 
 

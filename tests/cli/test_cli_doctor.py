@@ -34,7 +34,7 @@ def report(capsys):
 
 
 def lines(text):
-    return {line[6:].split("  ")[0].strip(): line for line in text.splitlines() if line}
+    return {line[6:].split("  ")[0].strip(): line for line in text.split("\n\n")[0].splitlines()}
 
 
 def test_a_sound_installation_has_a_line_for_everything_and_ends_with_0(sound, capsys):

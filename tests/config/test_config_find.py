@@ -57,7 +57,7 @@ def test_folders_are_tried_in_their_order(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.yml").write_text("{}")
-    assert find_config("x", folders=["none", "b", "a"]) == "b/x.yml"
+    assert find_config("x", folders=[Path("none"), Path("b"), Path("a")]) == "b/x.yml"
 
 
 def test_an_unknown_name_gives_the_nearest_ones() -> None:
