@@ -1,4 +1,4 @@
-"""Detect objects in pictures or a video with a model that tools/export_model.py wrote."""
+"""Detect objects in pictures or a video with an exported model."""
 
 import sys
 from pathlib import Path
