@@ -11,12 +11,11 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.data.annotation import Annotation
-from ppkd.engine.command import training_command
 from ppkd.engine.position import Position
 from ppkd.engine.precision import Precision
 from ppkd.engine.saved_batch import save_batch
 from ppkd.structures import Batch
-from ppkd.utils import processes
+from ppkd.utils import itself, processes
 from ppkd.utils.errors import TrainingError
 from ppkd.utils.logger import get_logger
 
@@ -154,7 +153,7 @@ def image_namer(dataset: Iterable[Annotation], unlabelled: Iterable[Annotation] 
 def repeat_command(file: Path, argv: Sequence[str]) -> str:
     """The command line of this process, as a dry run on the batch of ``file``."""
     dry = ["--dry_run", "-o", f"preflight.batch={file}"]
-    return training_command(argv, dry) or shlex.join(["tools/train.py", *dry])
+    return itself.training_command(argv, dry, launched=False) or shlex.join(["ppkd", "train", *dry])
 
 
 def broken_gradients(parameters: Mapping[str, Tensor]) -> str:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ppkd.engine.command import training_command
 from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.signals import Interrupted, SignalWatch
-from ppkd.utils import processes
+from ppkd.utils import itself, processes
 from ppkd.utils.logger import get_logger
 
 NAME = "interrupted"
@@ -61,5 +60,5 @@ class StopOnSignal(Hook):
 
 def continue_command(checkpoint: Path, argv: Sequence[str]) -> str:
     """The command line that resumes from ``checkpoint``: that of this process, with its ``-r`` replaced."""
-    command = training_command(argv, ["-r", str(checkpoint)], without=("-r", "--resume"))
-    return command or f"resume={checkpoint} in ppkd.TrainOptions, or tools/train.py with -r {checkpoint}"
+    command = itself.training_command(argv, ["-r", str(checkpoint)], without=("-r", "--resume"))
+    return command or f"resume={checkpoint} in ppkd.TrainOptions, or `ppkd train` with -r {checkpoint}"
