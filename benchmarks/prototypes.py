@@ -30,15 +30,15 @@ def synthetic(count: int, channels: int) -> tuple[Any, Any]:
 
     rng = np.random.default_rng(count)
     centres = rng.standard_normal((10, channels)).astype("float32")[rng.integers(10, size=count)]
-    ours, theirs = (centres + 0.5 * rng.standard_normal((count, channels), np.float32) for _ in range(2))
-    return paddle.to_tensor(ours), paddle.to_tensor(theirs)
+    student, teacher = (centres + 0.5 * rng.standard_normal((count, channels), np.float32) for _ in range(2))
+    return paddle.to_tensor(student), paddle.to_tensor(teacher)
 
 
 def measure(count: int, channels: int, rounds: int) -> tuple[float, float]:
     """Median seconds and peak MiB of choosing among ``count`` instances."""
     import paddle
 
-    from ppkd.distill.prototypes.selection import Selection, select
+    from ppkd.distill.losses.global_knowledge.prototypes.selection import Selection, select
 
     features = synthetic(count, channels)
     core = paddle.base.core

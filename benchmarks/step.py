@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 Step = Callable[[], None]
+RATE = 1e-6
 
 
 def build(slim: Path, student: Path, teacher: Path) -> DistillModel:
@@ -66,30 +67,30 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     """What to compare, each a complete training step; the last is what the others are measured against."""
     import paddle
 
-    from ppkd.engine.checkpoint import Position
-    from ppkd.engine.non_finite import Guard
-    from ppkd.engine.precision import Precision
+    from ppkd.distill.teacher import FrozenTeacher
+    from ppkd.engine.position import Position
+    from ppkd.engine.update import Update
 
-    optimizers = [paddle.optimizer.Momentum(1e-6, parameters=part.parameters()) for part in (model, model.student)]
-    guard = Guard(model, Precision(), folder=Path())
+    optimizers = [
+        paddle.optimizer.Momentum(RATE, parameters=part.parameters()) for part in (model, model, model.student)
+    ]
+    update = Update(model, optimizers[1], folder=Path())
 
     def distil() -> None:
         _step(model(batch)["loss"], optimizers[0])
 
     def guarded() -> None:
-        guard.begin()
-        terms = model(batch)
-        terms["loss"].backward()
-        guard.watch(batch, terms)
-        if guard.admits(Position()):
-            optimizers[0].step()
-        optimizers[0].clear_grad()
+        terms = update([batch], RATE, Position())
+        assert terms is not None
         terms["loss"].item()
+
+    teacher = model.teacher
+    assert isinstance(teacher, FrozenTeacher)
 
     def apart() -> None:
         with paddle.no_grad():
-            model.teacher.detector.extract(batch)
-        _step(model.student(batch)["loss"], optimizers[1])
+            teacher.detector.extract(batch)
+        _step(model.student(batch)["loss"], optimizers[2])
 
     return {
         "distillation step": distil,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ppkd.config import load_config
     from ppkd.deploy import Predictor, export_model
     from ppkd.distill import build_distiller
-    from ppkd.engine import evaluate, train
+    from ppkd.engine.evaluation import evaluate
+    from ppkd.experiment import TrainOptions, train
     from ppkd.models import build_detector
     from ppkd.models.weights import load_weights
 
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Predictor",
+    "TrainOptions",
     "__version__",
     "build_detector",
     "build_distiller",
@@ -38,7 +40,8 @@ _HOMES = {
     "export_model": "ppkd.deploy",
     "build_distiller": "ppkd.distill",
     "evaluate": "ppkd.engine",
-    "train": "ppkd.engine",
+    "TrainOptions": "ppkd.experiment",
+    "train": "ppkd.experiment",
     "build_detector": "ppkd.models",
     "load_weights": "ppkd.models.weights",
 }

@@ -106,7 +106,7 @@ class Quickstart:
             print(f"{title}: {self.output / place}")
 
     def _train(self, run: Run) -> list[str]:
-        command = ["tools/train.py", "-c", run.config, "--eval"]
+        command = ["tools/train.py", "-c", run.config, "--eval", "--overwrite"]
         options = [f"save_dir={self.output}", f"filename={run.name}", *self._data()]
         if self.size.epochs is not None:
             options += [f"epoch={self.size.epochs}", "TrainReader.batch_size=4", "worker_num=0"]

@@ -32,7 +32,7 @@ measure() {
         amp=" --amp"
     fi
     run "$python$devices $(value_of 16) log_iter=1 epoch=$(value_of 55) TrainReader.batch_size=$1$(set_param \
-        "$(key_of 10)" "$(value_of 10)") save_dir=${log_path}/${name} filename=${model_name}$amp" "$log" &&
+        "$(key_of 10)" "$(value_of 10)") save_dir=${log_path}/${name} filename=${model_name}$amp --overwrite" "$log" &&
         "$python" test_tipc/speed.py "$log" --name "${model_name}_${name}" | tee -a "${log_path}/speed.json"
 }
 

@@ -33,7 +33,7 @@ train_command() {
     echo "$python $devices $2 LearningRate.base_lr=0.0001 log_iter=1$(set_param "$(key_of 5)" "$use_gpu")" \
         "$(set_param "$(key_of 8)" "$3")$(set_param "$(key_of 7)" "$(mode_value "$(value_of 7)" "$mode")")" \
         "$(set_param "$(key_of 10)" "$(value_of 10)")$(set_param "$(key_of 9)" "$(mode_value "$(value_of 9)" "$mode")")" \
-        "$(set_param filename "$model_name")$amp"
+        "$(set_param filename "$model_name")$amp --overwrite"
 }
 
 # infer_all <model_dir> <name of the logs>

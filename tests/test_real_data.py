@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ppkd.config import load_config
-from ppkd.engine import train
+from ppkd.experiment import TrainOptions, train
 
 FIELDS = ("loss_xy", "loss_wh", "loss_obj", "loss_cls", "loss")
 
@@ -16,7 +16,7 @@ FIELDS = ("loss_xy", "loss_wh", "loss_obj", "loss_cls", "loss")
 def run(root, monkeypatch, config, overrides):
     """One short epoch and its evaluation; the rows of results.csv and the log."""
     monkeypatch.chdir(root)
-    folder = train(load_config(config, overrides), evaluate=True)
+    folder = train(load_config(config, overrides), options=TrainOptions(evaluate=True))
     with (folder / "results.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     return rows, (folder / "train.log").read_text()

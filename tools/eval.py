@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and evaluate; weights are a plain student's, whatever the slim file says."""
     cfg, _ = cli.load(args)
-    from ppkd.engine import evaluate_config
+    from ppkd.experiment import evaluate_config
 
     evaluate_config(
         cfg,

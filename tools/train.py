@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
     made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
     cli.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
+    cli.add_flag(made, "--overwrite", "replace the run that is in the folder already")
     cli.add_flag(made, "--force", "resume although the teacher or settings have changed")
     cli.add_flag(made, "--fleet", "connect several processes by Paddle's fleet")
     cli.add_flag(made, "--auto_scale_lr", "scale base_lr from LearningRate.base_batch_size to the images of an update")
@@ -41,13 +42,12 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Load the configurations and train."""
     cfg, slim = cli.load(args)
-    from ppkd.engine import train
+    from ppkd.experiment import TrainOptions, train
 
-    train(
-        cfg,
-        slim,
+    options = TrainOptions(
         evaluate=args.eval,
         resume=args.resume,
+        overwrite=args.overwrite,
         enable_ce=args.enable_ce,
         amp=args.amp,
         dry_run=args.dry_run,
@@ -59,6 +59,7 @@ def main(args: argparse.Namespace) -> None:
         auto_scale_lr=args.auto_scale_lr,
         to_static=args.to_static,
     )
+    train(cfg, slim, options)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ppkd.config import Config, build, named, runtime
+from ppkd.config import Config, build, named
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.loader import Loader
 from ppkd.data.pipeline import Pipeline
@@ -60,6 +60,7 @@ def build_loader(
     dataset: DetectionDataset,
     *,
     seed: int = 0,
+    accumulate: int = 1,
     batch_size: int | None = None,
     worker_num: int | None = None,
     unlabelled: DetectionDataset | None = None,
@@ -69,9 +70,9 @@ def build_loader(
     """The loader that ``{mode}Reader`` of ``cfg`` describes.
 
     ``batch_size`` and ``worker_num`` override the reader's and the top level's. The images are divided among the
-    processes of a distributed run, in training (which takes ``gradient_accumulation_steps`` batches per update) and in
-    evaluation. ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) are appended
-    to every batch. With ``alone`` every process reads all images, as in prediction.
+    processes of a distributed run, in training (which takes ``accumulate`` batches per update) and in evaluation.
+    ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) are appended to every
+    batch. With ``alone`` every process reads all images, as in prediction.
     Raises :class:`ConfigError` for wrong settings, :class:`DataError` when there are fewer images than a batch needs.
     """
     name = f"{mode}Reader"
@@ -99,7 +100,7 @@ def build_loader(
         1 if alone or mode == "Test" else processes.count(),
         len(unlabelled or ()),
         (unlabelled_batch_size or size) if unlabelled is not None else 0,
-        parts=runtime(cfg).gradient_accumulation_steps if reader.training else 1,
+        parts=accumulate if reader.training else 1,
         shard=not reader.training,
     )
     if sampler.empty:

@@ -11,6 +11,7 @@ from ppkd.distill.model import ONLY, DistillModel
 from ppkd.distill.paddledetection import at_levels, left_alone, own_form
 from ppkd.distill.slim import check_slim, loss_spec, teacher_blocks, teacher_config, teacher_of
 from ppkd.distill.teacher import FrozenTeacher
+from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.weights import load_pretrain, load_weights
@@ -35,7 +36,7 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
     """
     check_slim(slim, cfg)
     student = build_detector(cfg)
-    slim = _for_student(slim, cfg, student.spec())
+    slim = _for_student(with_teacher_runs(slim), cfg, student.spec())
     teachers = {name: _build_teacher(slim, name) for name in teacher_blocks(slim)}
     first = next(iter(teachers.values()))
     inherited = slim.at("student.inherit", None) or ()

@@ -22,9 +22,9 @@ CLASSES = 4
 """All detectors are asked with the same number of classes."""
 INTRODUCTION = """# Losses and detectors
 
-Which pairs of student and teacher a loss takes with its default settings, as their specs admit: the losses and detectors
-are the registered ones, each detector as its smallest file in `configs/` has it. Under a student stand its teachers.
-[distillation.md](distillation.md) says what each loss computes. Written by
+Which pairs of student and teacher a loss takes with its default settings, as their specs admit. The losses and
+detectors are the registered ones, each detector as its smallest file in `configs/` has it. Under a student stand its
+teachers. [distillation.md](distillation.md) says what each loss computes. Written by
 `python tools/methods.py --markdown > docs/methods.md`.
 
 """

@@ -9,9 +9,10 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
+from ppkd.data.training_set import TrainingSet
 from ppkd.distill.labelled import labelled_images
 from ppkd.distill.loss import DistillLoss
-from ppkd.distill.preparation import Material, TrainingSet
+from ppkd.distill.preparation import Material
 from ppkd.distill.side import Progress, Side
 from ppkd.distill.teacher import Teacher
 from ppkd.models.casting import float32, full_precision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ppkd.structures import NO_STRIDE, DetectorSpec, Entry
@@ -57,6 +58,24 @@ def checked_pairs(asker: str, name: str, student: DetectorSpec, teacher: Detecto
     if own.role != "feature":
         _check_numbers(asker, name, student, teacher, pairs)
     return pairs
+
+
+def common_levels(
+    asker: str, pairs: Mapping[str, Sequence[LevelPair]], student: DetectorSpec, teacher: DetectorSpec
+) -> list[tuple[LevelPair, ...]]:
+    """For every stride at which all entries of ``pairs`` pair, finest first: the pair of each entry, in their order.
+
+    Raises :class:`SpecError` if there is no such stride.
+    """
+    by_stride = [{pair.stride: pair for pair in entry} for entry in pairs.values()]
+    common = [stride for stride in by_stride[0] if all(stride in entry for entry in by_stride)]
+    if not common:
+        found = ", ".join(f"{name} {[pair.stride for pair in entry]}" for name, entry in pairs.items())
+        raise SpecError(
+            f"{asker} compares {' and '.join(pairs)} level by level, but {student.name} and {teacher.name} have them "
+            f"at different strides: {found}. Choose detectors with a stride that all of them have."
+        )
+    return [tuple(entry[stride] for entry in by_stride) for stride in common]
 
 
 def _check_numbers(

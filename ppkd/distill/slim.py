@@ -15,6 +15,7 @@ from ppkd.config.registry import find, lookup, names
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import ONLY
 from ppkd.distill.paddledetection import own_form
+from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
 OF_TEACHER = ("config", "weights", "amp")
@@ -33,7 +34,7 @@ def check_slim(slim: Config, cfg: Config | None = None) -> None:
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name.
     """
-    given, slim = slim, own_form(slim, cfg)
+    given, slim = slim, own_form(with_teacher_runs(slim), cfg)
     for section, known in KEYS.items():
         _check_keys(slim, section, known)
     if slim.at("slim", None) != "Distill":
@@ -54,7 +55,7 @@ def teacher_blocks(slim: Config) -> dict[str, str]:
     """The teachers by name, each with the dotted key of its settings; the first one is the default of all losses.
 
     ``teacher: {config, weights}`` is one teacher, ``teachers: {big: {...}, sibling: {...}}`` are several. Raises
-    :class:`ConfigError` unless there is one of both.
+    :class:`ConfigError` where both are given.
     """
     several = slim.get("teachers")
     if several is None:
@@ -82,8 +83,8 @@ def teacher_of(slim: Config, loss: str) -> str:
     chosen = settings.get("teacher", known[0])
     if chosen not in known:
         raise ConfigError(
-            f"{settings.where('teacher')}: losses.{loss}.teacher is {chosen}{nearest(str(chosen), known)}; the "
-            f"teachers are {', '.join(known)}"
+            f"{settings.where('teacher')}: losses.{loss}.teacher is {chosen}, but the teachers are {', '.join(known)}"
+            f"{nearest(str(chosen), known)}"
         )
     return chosen
 

@@ -17,6 +17,10 @@ from ppkd.structures import Abilities, Batch, DetectorSpec, Record
 class Teacher(Protocol):
     """What a distillation model asks of a teacher."""
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What its classes are called, where that is known."""
+
     def spec(self) -> DetectorSpec:
         """What it records, and its abilities."""
 
@@ -52,6 +56,11 @@ class FrozenTeacher:
         for parameter in detector.parameters():
             parameter.stop_gradient = True
         detector.eval()
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The detector's."""
+        return self.detector.class_names
 
     def spec(self) -> DetectorSpec:
         """The detector's."""

@@ -1,6 +1,6 @@
-"""Training: schedules, optimizer, loop, hooks, checkpoints and evaluation.
+"""Training a model: schedules, optimizer, loop, hooks, checkpoints and evaluation; :mod:`ppkd.experiment` runs files.
 
-Nothing is imported until it is asked for: ``ppkd.engine.train`` and ``ppkd.engine.evaluate_config`` run configurations.
+Nothing is imported until it is asked for.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from typing import Any
 
 _EXPORTS = {
     "Trainer": "ppkd.engine.trainer",
-    "distill": "ppkd.engine.run",
+    "Update": "ppkd.engine.update",
     "evaluate": "ppkd.engine.evaluation",
-    "evaluate_config": "ppkd.engine.run_evaluation",
-    "train": "ppkd.engine.run",
 }
 
-__all__ = ["Trainer", "distill", "evaluate", "evaluate_config", "train"]
+__all__ = ["Trainer", "Update", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

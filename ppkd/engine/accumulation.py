@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor
 
 from ppkd.engine.precision import Precision
-from ppkd.engine.protocols import TrainableModel
+from ppkd.engine.protocols import Trainable
 from ppkd.models.losses.normaliser import NormaliserBook, mean_terms
 from ppkd.models.modes import statistics_kept
 from ppkd.structures import Batch
@@ -35,7 +35,7 @@ class Gradients:
         precision: number formats.
     """
 
-    def __init__(self, model: TrainableModel, network: Any, precision: Precision) -> None:
+    def __init__(self, model: Trainable, network: Any, precision: Precision) -> None:
         self._model = model
         self._network = network
         self._precision = precision

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 from paddle import Tensor
 
 from ppkd.engine import random_state
@@ -23,11 +22,10 @@ from ppkd.engine.checkpoint_files import (
     write_set,
     write_states,
 )
-from ppkd.engine.ema import ModelEMA
 from ppkd.engine.optimizer_state import export_state, import_state
-from ppkd.engine.precision import Precision
-from ppkd.engine.protocols import FrozenParts, TrainableModel
+from ppkd.engine.position import Position
 from ppkd.engine.settings_record import changes
+from ppkd.engine.update import Update
 from ppkd.utils import processes, runtime
 from ppkd.utils.errors import TrainingError, WeightsError
 from ppkd.utils.logger import get_logger
@@ -36,27 +34,6 @@ from ppkd.utils.serialization import read_pickle, read_weights
 FORMAT = 2
 
 logger = get_logger(__name__)
-
-
-@dataclass
-class Position:
-    """Where a run is: ``batch`` of ``epoch`` comes next, ``step`` updates were made; the best AP so far."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_epoch: int | None = None
-
-    def advance(self) -> None:
-        """One more update was made."""
-        self.batch += 1
-        self.step += 1
-
-    def next_epoch(self) -> None:
-        """All batches of the epoch were seen."""
-        self.epoch += 1
-        self.batch = 0
 
 
 @dataclass(frozen=True)
@@ -75,24 +52,14 @@ class Checkpointer:
     of a distillation model, the average, the random streams and the position are in ``.pdstates``.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        model: TrainableModel,
-        optimizer: paddle.optimizer.Optimizer,
-        *,
-        ema: ModelEMA | None = None,
-        precision: Precision | None = None,
-        identity: Identity | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, update: Update, *, identity: Identity | None = None) -> None:
         self.folder = folder
-        self.last: Path | None = None
-        self._model = model
-        self._optimizer = optimizer
-        self._ema = ema
-        self._precision = precision or Precision()
+        self._model = update.model
+        self._optimizer = update.optimizer
+        self._ema = update.ema
+        self._precision = update.precision
         self._identity = identity or Identity()
-        self._teachers = dict(model.fingerprints()) if isinstance(model, FrozenParts) else {}
+        self._teachers = dict(update.model.fingerprints())
 
     def save(self, name: str, position: Position, losses: Mapping[str, Any]) -> Path:
         """Write ``{folder}/{name}.*`` and return the path without extension.
@@ -104,7 +71,6 @@ class Checkpointer:
         weights = student if self._ema is None else self._ema.weights()
         stem = self.folder / name
         streams = processes.gather(random_state.capture())
-        self.last = stem
         if not processes.is_first():
             return stem
         optimizer = export_state(self._optimizer, self._trained())
@@ -137,7 +103,6 @@ class Checkpointer:
             self._ema.restore(states["ema"])
         self._precision.restore(states["precision"])
         self._restore_streams(states["random"])
-        self.last = stem
         if processes.is_first():
             sweep(stem.parent)
         position = Position(**states["position"])
@@ -201,10 +166,10 @@ class Checkpointer:
     def _changes(self, states: Mapping[str, Any]) -> list[str]:
         """What teacher and settings were and are, where they differ."""
         found = []
-        for name, ours in self._teachers.items():
-            theirs = states["teachers"].get(name, "none")
-            if ours != theirs:
-                found.append(f"another {name} taught it (fingerprint {theirs[:12]}, now {ours[:12]})")
+        for name, now in self._teachers.items():
+            before = states["teachers"].get(name, "none")
+            if now != before:
+                found.append(f"another {name} taught it (fingerprint {before[:12]}, now {now[:12]})")
         return found + changes(states["settings"], self._identity.settings)
 
 

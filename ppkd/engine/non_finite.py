@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.data.annotation import Annotation
-from ppkd.engine.checkpoint import Position
+from ppkd.engine.position import Position
 from ppkd.engine.precision import Precision
 from ppkd.engine.saved_batch import save_batch
 from ppkd.structures import Batch
@@ -20,6 +20,7 @@ from ppkd.utils.errors import TrainingError
 from ppkd.utils.logger import get_logger
 
 FOLDER = "non_finite"
+STOP_AFTER = 5
 KEPT = 5
 """So many batches are written in a run; a run without a limit could fill the disk with them."""
 NAMED = 3
@@ -52,7 +53,7 @@ class Guard:
         precision: Precision,
         *,
         folder: Path,
-        stop_after: int = 5,
+        stop_after: int = STOP_AFTER,
         describe: Callable[[Batch], Sequence[str]] | None = None,
     ) -> None:
         self._parameters = {name: p for name, p in model.named_parameters() if not p.stop_gradient}

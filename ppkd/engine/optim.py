@@ -132,6 +132,8 @@ def _is_undecayed(parameter: Tensor) -> bool:
     return decay is not None and decay._coeff == 0.0
 
 
-def build_optimizer(cfg: Config, parameters: Sequence[Tensor]) -> paddle.optimizer.Optimizer:
-    """The optimizer of ``cfg``'s ``OptimizerBuilder``, or PaddleDetection's default one, over ``parameters``."""
-    return build(cfg, {"name": "OptimizerBuilder"}).build(parameters)
+def build_optimizer(cfg: Config) -> OptimizerBuilder:
+    """The block ``OptimizerBuilder`` of ``cfg``, or PaddleDetection's default one; raises :class:`ConfigError`."""
+    builder = build(cfg, {"name": "OptimizerBuilder"})
+    assert isinstance(builder, OptimizerBuilder)
+    return builder

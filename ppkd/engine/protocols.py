@@ -7,12 +7,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from paddle import Tensor, nn
 
-from ppkd.distill.preparation import TrainingSet
+from ppkd.data.training_set import TrainingSet
 from ppkd.structures import Batch
 
 
-@runtime_checkable
-class TrainableModel(Protocol):
+class Trainable(Protocol):
     """A model whose call returns ``{"loss": total, term: scalar}`` and that knows what is shipped."""
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
@@ -20,6 +19,18 @@ class TrainableModel(Protocol):
 
     def deployable(self) -> nn.Layer:
         """The bare detector."""
+
+    def set_progress(self, epoch: float) -> None:
+        """Tell where training is; 1.5 is the middle of the second epoch."""
+
+    def due(self, epoch: int) -> bool:
+        """Whether ``epoch`` begins with :meth:`prepare`."""
+
+    def prepare(self, epoch: int, images: TrainingSet) -> None:
+        """Make from the training set what the losses need; what is to survive a resume becomes part of the state."""
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """The hashes of the frozen models it learns from, by their names; a resumed run must have the same."""
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """Weights and buffers by name."""
@@ -29,33 +40,6 @@ class TrainableModel(Protocol):
 
     def train(self) -> None:
         """Training mode."""
-
-
-@runtime_checkable
-class TracksProgress(Protocol):
-    """A model whose losses are scheduled over the epochs."""
-
-    def set_progress(self, epoch: float) -> None:
-        """Tell where training is; 1.5 is the middle of the second epoch."""
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """A model with losses that need something made from the training set before an epoch."""
-
-    def due(self, epoch: int) -> bool:
-        """Whether ``epoch`` begins with :meth:`prepare`."""
-
-    def prepare(self, epoch: int, images: TrainingSet) -> None:
-        """Make it; what is to survive a resume becomes part of the model's state."""
-
-
-@runtime_checkable
-class FrozenParts(Protocol):
-    """A model that holds frozen teachers."""
-
-    def fingerprints(self) -> Mapping[str, str]:
-        """The hash of each."""
 
 
 @runtime_checkable

@@ -213,10 +213,9 @@ class LearningRate:
         return scaled
 
 
-def build_schedule(cfg: Config, steps_per_epoch: int, *, batch_size: int | None = None) -> Schedule:
-    """The schedule of ``cfg``'s ``LearningRate``, or PaddleDetection's default; see :meth:`LearningRate.schedule`."""
+def build_learning_rate(cfg: Config) -> LearningRate:
+    """The block ``LearningRate`` of ``cfg``, or PaddleDetection's default; raises :class:`ConfigError`."""
     block = cfg.get("LearningRate")
-    spec: dict[str, Any] = {"name": "LearningRate"}
     given: dict[str, Any] = {}
     parts = block.get("schedulers") if isinstance(block, Mapping) else None
     if parts is not None:
@@ -224,6 +223,6 @@ def build_schedule(cfg: Config, steps_per_epoch: int, *, batch_size: int | None 
             where = cfg.where("LearningRate.schedulers")
             raise ConfigError(f"{where}: LearningRate.schedulers is {parts!r}, expected a list of schedules")
         given["schedulers"] = [build(cfg, part) for part in parts]
-    rate = build(cfg, spec, **given)
+    rate = build(cfg, {"name": "LearningRate"}, **given)
     assert isinstance(rate, LearningRate)
-    return rate.schedule(steps_per_epoch, batch_size=batch_size)
+    return rate

@@ -36,7 +36,7 @@ HARMLESS = frozenset(
 )
 """Top-level keys that change no step; ``epoch`` only says when to end."""
 
-HARMLESS_NESTED = frozenset({"slim.teacher.weights", "LearningRate.base_batch_size"})
+HARMLESS_NESTED = frozenset({"slim.teacher", "slim.teacher.weights", "LearningRate.base_batch_size"})
 """The teacher's fingerprint tells whether it is the same, wherever its file is; the scaled rate is recorded itself."""
 
 ABSENT = "absent"

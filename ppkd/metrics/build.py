@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ppkd.config import Config, runtime
+from ppkd.config import Config, Runtime
 from ppkd.data.datasets.dataset import DetectionDataset
 from ppkd.metrics.coco import COCOMetric
 from ppkd.metrics.metric import Metric
@@ -14,6 +14,7 @@ from ppkd.utils.errors import ConfigError
 
 def build_metric(
     cfg: Config,
+    settings: Runtime,
     dataset: DetectionDataset,
     *,
     output_dir: str | os.PathLike[str] | None,
@@ -22,12 +23,11 @@ def build_metric(
 ) -> Metric:
     """The metric named by ``metric`` (COCO or VOC, with ``map_type``) on ``dataset``; see :class:`Metric`.
 
-    Every metric works with every data set.
+    ``settings`` are the top level of ``cfg``, which says where they stand. Every metric works with every data set.
 
     Raises:
         ConfigError: the model has more classes than the data set, or the images have no box to compare with.
     """
-    settings = runtime(cfg)
     classes = len(dataset.class_names)
     if settings.num_classes != classes:
         raise ConfigError(

@@ -11,6 +11,7 @@
                                                            towers computed anew from these
 ``pool``     ``(record, boxes) -> Tensor``                 features [N, R, C, side, side] of corner boxes [N, R, 4]
 ``at``       ``(batch, like) -> Record``                   the record of ``batch`` at the rows of another's record
+``predict``  ``(batch) -> dict``                           detections in pixels of the original images
 ============ ============================================= =====================================================
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
-Ability = Literal["features", "boxes", "scores", "assign", "complete", "pool", "at"]
+Ability = Literal["features", "boxes", "scores", "assign", "complete", "pool", "at", "predict"]
 Abilities = Mapping[str, Callable[..., Any]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from ppkd.structures.entry import Entries, Kind, Role
+from ppkd.structures.entry import Activation, Entries, Kind, Role
 from ppkd.utils.errors import SpecError
 
 
@@ -45,6 +45,29 @@ class DetectorSpec:
             raise SpecError(
                 f"{asker} compares {compared}, but {self.name} records {wrong} as {found}. Choose among {fitting}, or "
                 "another loss."
+            )
+
+    def require_role(self, role: Role, asker: str, *, kind: Kind) -> str:
+        """The name of the first entry of that ``role`` and ``kind``; ``asker`` reads it.
+
+        Raises :class:`SpecError` if there is none.
+        """
+        found = self.of(role, kind=kind)
+        if not found:
+            layout = "on a grid" if kind == "grid" else "as rows"
+            entries = ", ".join(f"{name} ({entry.role}, {entry.kind})" for name, entry in self.entries.items())
+            raise SpecError(
+                f"{asker} reads an entry of the role {role} {layout}, but {self.name} records {entries}: choose "
+                "another detector or loss."
+            )
+        return found[0]
+
+    def require_activation(self, name: str, activation: Activation, asker: str) -> None:
+        """Raise :class:`SpecError` unless the entry ``name`` has that ``activation``; ``asker`` reads it so."""
+        if (found := self.entries[name].activation) != activation:
+            raise SpecError(
+                f"{asker} reads {name} through a {activation}, but that of {self.name} has the activation {found}: "
+                "choose another detector or loss."
             )
 
     def require_abilities(self, names: Iterable[str], asker: str) -> None:

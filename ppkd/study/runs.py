@@ -81,6 +81,8 @@ class Run:
             command += ["--slim_config", self.slim]
         if any((folder / self.name).glob("*.pdstates")):
             command += ["-r", str(folder / self.name)]
+        else:
+            command.append("--overwrite")
         return [*command, "-o", f"save_dir={folder}", f"filename={self.name}", *self.options]
 
     def _evaluate(self, folder: Path) -> list[str]:

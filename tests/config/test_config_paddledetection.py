@@ -11,7 +11,7 @@ from paddledetection_files import write_files
 from ppkd.config import Config, build, check, load_config, runtime
 from ppkd.data.reader import compose
 from ppkd.engine.optim import build_optimizer
-from ppkd.engine.schedules import build_schedule
+from ppkd.engine.schedules import build_learning_rate
 from ppkd.models import build_detector
 from ppkd.utils.errors import ConfigError
 
@@ -47,9 +47,9 @@ def test_a_file_of_yolov3_gives_what_it_says(folder: Path) -> None:
     assert (options.use_ema, options.metric, options.map_type, options.num_classes) == (True, "VOC", "integral", 3)
     model = build_detector(config)
     assert model.spec().num_classes == 3
-    schedule = build_schedule(config, 10)
+    schedule = build_learning_rate(config).schedule(10)
     assert [schedule(step) for step in (0, 20, 40, 60, 80)] == pytest.approx([0, 0.001, 0.002, 0.0002, 0.00002])
-    build_optimizer(config, model.parameters())
+    build_optimizer(config).build(model.parameters())
     for name in ("TrainReader", "EvalReader", "TestReader"):
         reader = build(config, name)
         assert reader.mixup_epoch == (7 if name == "TrainReader" else -1)
@@ -63,7 +63,7 @@ def test_a_student_of_ld_is_a_plain_gfl(folder: Path, caplog: pytest.LogCaptureF
     assert model.spec().entries["box_dist"][0].channels == 4 * 17
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="ppkd.engine"):
-        build_optimizer(config, model.parameters())
+        build_optimizer(config).build(model.parameters())
     (record,) = caplog.records
     assert record.getMessage().startswith("weight_decay has no effect on Momentum: the regularizer is")
 

@@ -18,7 +18,7 @@ from ppkd.data.shapes import draw_shapes
 from ppkd.deploy.export import export_model, export_trained
 from ppkd.deploy.infer import infer
 from ppkd.deploy.labels import class_labels
-from ppkd.engine import evaluate_config
+from ppkd.experiment import evaluate_config
 from ppkd.models.weights import load_weights
 from ppkd.utils.class_names import write_class_names
 from ppkd.utils.errors import ConfigError

@@ -6,21 +6,26 @@ import numpy as np
 import paddle
 import pytest
 from loss_cases import assert_close, golden, leaf
+from sides import side
 
-from ppkd.distill import Context
+from ppkd.distill import Progress
 from ppkd.distill.losses import DeFeatHead, DeFeatHeadLoss
 from ppkd.models.assigners.two_stage_targets import TwoStageTargets
-from ppkd.structures import PER_PROPOSAL, DetectorSpec, LevelSpec, RoIRecord
+from ppkd.structures import DetectorSpec, Entry, Record
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
 
 
 def spec(classes=3, name="Some"):
-    return DetectorSpec(name, classes, "softmax", {"roi_logits": (LevelSpec(classes + 1, PER_PROPOSAL),)})
+    entries = {
+        "proposals": Entry.rows("box", 4, coding="corners"),
+        "roi_logits": Entry.rows("class", classes + 1, activation="softmax"),
+    }
+    return DetectorSpec(name, classes, entries, frozenset({"assign", "at"}))
 
 
 def record(logits):
-    empty = paddle.zeros([1])
-    return RoIRecord([], empty, empty, empty, logits, empty, [], [])
+    return Record(spec(), {"proposals": [paddle.zeros([2, 5, 4])], "roi_logits": [logits]})
 
 
 @pytest.mark.parametrize(("term", "weights"), [("losskd_hcls", (2.0, 0.0)), ("losskd_hcls_back", (0.0, 2.0))])
@@ -55,7 +60,8 @@ def test_the_wiring_reads_labels_from_the_students_targets():
     labels = paddle.to_tensor([[0, 3, -1, 2, 3], [1, 3, 3, -1, -1]])
     targets = TwoStageTargets(rpn=None, roi_labels=labels, roi_matched_gt_boxes=paddle.zeros([2, 5, 4]))
     loss = DeFeatHead(spec(), spec(), T=2.0, foreground=1.0, background=3.0)
-    found = loss(record(ours), record(theirs), Context({}, targets))
+    truth = Truth.around(paddle.zeros([2, 1, 4]))
+    found = loss(side(record(ours), targets=targets), side(record(theirs)), truth, Progress())
     assert found.item() == pytest.approx(DeFeatHeadLoss(2.0, 1.0, 3.0)(ours, theirs, labels).item(), rel=1e-6)
     with pytest.raises(SpecError, match=r"DeFeatHead.*roi_logits"):
         DeFeatHead(spec(3), spec(4, "Other"))

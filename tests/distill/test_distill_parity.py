@@ -59,7 +59,7 @@ def test_losses_and_gradients(model, case, run, loss_bound, grad_bound):
         for layer in model.sublayers():
             if isinstance(layer, nn.BatchNorm2D):
                 layer.eval()
-    mark = model.teacher.fingerprint()
+    mark = model.teachers["teacher"].fingerprint()
     terms = model(batch(case))
     found = {name: value.item() for name, value in terms.items()}
     found["distill_loss"] = found.pop("fine_grained")
@@ -69,10 +69,10 @@ def test_losses_and_gradients(model, case, run, loss_bound, grad_bound):
     parameters = dict(model.student.named_parameters())
     for name, norm in expected["grad_norms"].items():
         assert paddle.linalg.norm(parameters[name].grad).item() == pytest.approx(norm, rel=grad_bound), name
-    assert model.teacher.fingerprint() == mark
+    assert model.teachers["teacher"].fingerprint() == mark
 
 
 def test_the_teachers_own_loss(model, case):
     teacher_loss = case["train_student_frozen_bn__teacher_eval_bn"]["losses"]["teacher_loss"]
     with paddle.no_grad():
-        assert model.teacher.detector(batch(case))["loss"].item() == pytest.approx(teacher_loss, rel=3e-6)
+        assert model.teachers["teacher"].detector(batch(case))["loss"].item() == pytest.approx(teacher_loss, rel=3e-6)

@@ -10,7 +10,7 @@ import pytest
 from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
 from ppkd.distill import FrozenTeacher
-from ppkd.engine import distill
+from ppkd.experiment import distill
 from ppkd.models import build_detector
 from ppkd.models.weights import load_weights
 from ppkd.utils.errors import ConfigError, WeightsError

@@ -8,16 +8,19 @@ import numpy as np
 import paddle
 import pytest
 from loss_cases import assert_close, golden, leaf
+from sides import side
 
 from ppkd.config import load_config
-from ppkd.distill import Context, FrozenTeacher
+from ppkd.distill import FrozenTeacher, Progress
 from ppkd.distill.build import build_losses, check_slim
 from ppkd.distill.losses import GID
-from ppkd.distill.losses.gid_instances import find_instances, pool_instances
-from ppkd.distill.losses.gid_places import proposal_places
-from ppkd.distill.losses.gid_terms import feature_term, relation_term, response_terms
+from ppkd.distill.losses.gid.instances import find_instances
+from ppkd.distill.losses.gid.pooling import pool_instances
+from ppkd.distill.losses.gid.proposals import ProposalReader
+from ppkd.distill.losses.gid.terms import feature_term, relation_term, response_terms
 from ppkd.models import build_detector
-from ppkd.structures import DetectorSpec, LevelSpec, RoIRecord
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record, scores
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +43,12 @@ def batch(images=2):
 
 @pytest.fixture(scope="module")
 def pair():
-    """A RetinaNet and a frozen one of other weights, and their records of a batch."""
+    """The sides of a RetinaNet and of a frozen one of other weights, and the truth of their batch."""
     student, teacher = detector("retinanet_r18", 0), FrozenTeacher(detector("retinanet_r18", 1))
     student.eval()
     seen = batch()
     record = student.extract(seen)
-    return student, teacher, seen, record, teacher(seen, like=record)
+    return side(record, student), side(teacher(seen, like=record), teacher.detector), Truth.of(seen)
 
 
 @pytest.mark.parametrize("name", ["gid_a", "gid_two"])
@@ -139,26 +142,25 @@ def test_few_or_equal_instances_have_finite_gradients(count):
 
 
 def test_a_teacher_that_agrees_teaches_no_boxes_and_no_features(pair):
-    student, teacher, seen, record, _ = pair
-    spec = student.spec()
-    loss = GID(spec, spec, adapt=False, class_weight=0.0)
-    value = loss(record, record, Context(seen, None, 0.0, teacher, student))
+    student, _, truth = pair
+    loss = GID(student.spec, student.spec, adapt=False, class_weight=0.0)
+    value = loss(student, student, truth, Progress())
     assert value.item() == pytest.approx(0, abs=1e-9)
 
 
 def test_the_terms_add_up_and_each_gives_the_student_a_gradient(pair):
-    student, teacher, seen, record, soft = pair
-    spec, context = student.spec(), Context(seen, None, 0.0, teacher, student)
+    student, teacher, truth = pair
+    spec, record = student.spec, student.record
     names = ("feature_weight", "relation_weight", "class_weight", "box_weight")
     alone = []
     for name in names:
         loss = GID(spec, spec, adapt=False, **{other: float(other == name) for other in names})
-        value = loss(record, soft, context)
+        value = loss(student, teacher, truth, Progress())
         entry = {"class_weight": record.cls_logits, "box_weight": record.box_deltas}.get(name, record.neck)
         gradients = paddle.grad(value, entry, retain_graph=True, allow_unused=True)
         assert max(g.abs().sum().item() for g in gradients if g is not None) > 0, name
         alone.append(value.item())
-    every = GID(spec, spec, adapt=False, **dict.fromkeys(names, 1.0))(record, soft, context)
+    every = GID(spec, spec, adapt=False, **dict.fromkeys(names, 1.0))(student, teacher, truth, Progress())
     assert every.item() == pytest.approx(sum(alone), rel=1e-5)
 
 
@@ -177,13 +179,12 @@ def test_detectors_tell_boxes_of_every_place_in_the_order_of_scores(name):
     corners = paddle.concat(boxes, axis=1)[0].clip(0, 95.0).numpy()
     best = found.numpy()[np.argsort(-found.numpy()[:, 1])][:20]
     distance = np.abs(corners[None] - best[:, None, 2:].clip(0, 95.0)).max(axis=2)
-    scores = paddle.concat([level.transpose([0, 3, 4, 1, 2]).flatten(1, 3) for level in record.scores()], axis=1)[
-        0
-    ].numpy()
+    ranked = paddle.concat([level.transpose([0, 3, 4, 1, 2]).flatten(1, 3) for level in scores(record)], axis=1)
+    ranked = ranked[0].numpy()
     near = distance.argmin(axis=1)
     assert distance[range(len(near)), near].max() < 1e-2
     labels = best[:, 0].astype(int)
-    hits = [np.isclose(scores[distance[i] < 1e-2, labels[i]], best[i, 1], rtol=1e-3).any() for i in range(len(best))]
+    hits = [np.isclose(ranked[distance[i] < 1e-2, labels[i]], best[i, 1], rtol=1e-3).any() for i in range(len(best))]
     assert all(hits)
 
 
@@ -191,9 +192,13 @@ def test_levels_of_equal_channels_share_an_adapter():
     def spec(*channels):
         strides = (8, 16, 32)
         necks = tuple(LevelSpec(count, stride) for count, stride in zip(channels, strides, strict=True))
-        heads = {"cls_logits": 3, "box_deltas": 4}
-        entries = {key: tuple(LevelSpec(count, stride, 3) for stride in strides) for key, count in heads.items()}
-        return DetectorSpec("Some", 3, "sigmoid", {"neck": necks, **entries})
+        heads = {count: tuple(LevelSpec(count, stride, 3) for stride in strides) for count in (3, 4)}
+        entries = {
+            "neck": Entry("feature", "grid", necks),
+            "cls_logits": Entry("class", "grid", heads[3], activation="sigmoid"),
+            "box_deltas": Entry("box", "grid", heads[4], coding="deltas"),
+        }
+        return DetectorSpec("Some", 3, entries, frozenset({"boxes", "assign"}))
 
     assert len(GID(spec(4, 4, 4), spec(8, 8, 8)).adapters) == 1
     assert len(GID(spec(4, 4, 2), spec(8, 8, 8)).adapters) == 2
@@ -204,8 +209,14 @@ def test_levels_of_equal_channels_share_an_adapter():
 def test_proposals_are_places():
     proposals = paddle.to_tensor([[[0.0, 0.0, 40.0, 40.0], [5.0, 5.0, 9.0, 90.0]]])
     logits, deltas = paddle.randn([1, 2, 4]), paddle.ones([1, 2, 12])
-    number, empty = paddle.to_tensor([1]), paddle.zeros([1, 2, 1, 1, 1])
-    places = proposal_places(RoIRecord([], proposals, number, empty, logits, deltas, [], []))
+    entries = {
+        "proposals": Entry.rows("box", 4, coding="corners"),
+        "roi_logits": Entry.rows("class", 4, activation="softmax"),
+        "roi_deltas": Entry.rows("box", 12, coding="deltas"),
+    }
+    tensors = {"proposals": [proposals], "roi_logits": [logits], "roi_deltas": [deltas]}
+    record = Record(DetectorSpec("Some", 3, entries), tensors, paddle.to_tensor([[True, False]]))
+    places = ProposalReader("roi_logits", "proposals", "roi_deltas").places(side(record), [0])
     assert places.boxes[0].tolist() == [[0.0, 0.0, 40.0, 40.0], [0.0] * 4]
     assert places.scores.shape == [1, 2, 3]
     assert_close(places.numbers.sum(axis=-1), [[4.0, 4.0]], rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -11,13 +12,16 @@ import paddle
 import pytest
 from loss_cases import GOLDEN, assert_close, golden_names, leaf
 from paddle import nn
+from sides import side
 
-from ppkd.distill import Context
+from ppkd.distill import Progress
 from ppkd.distill.cells.levels import box_levels, cell_spans
-from ppkd.distill.losses.global_knowledge import Boxes, GlobalKnowledge
-from ppkd.distill.losses.robust_regions import paint
-from ppkd.distill.prototypes.generation import PrototypeSettings
-from ppkd.structures import DetectorSpec, LevelSpec, Record
+from ppkd.distill.losses.global_knowledge import GlobalKnowledge
+from ppkd.distill.losses.global_knowledge.point import paint
+from ppkd.distill.losses.global_knowledge.prototypes.settings import PrototypeSettings
+from ppkd.models.assigners.anchor_targets import AnchorTargets
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 
 CASES = golden_names("gkrdm_")
 HYPER = json.loads((GOLDEN / "global_knowledge.json").read_text())
@@ -45,12 +49,17 @@ class Case:
         self.two_stage = self.hyper["strategy"].startswith("Two")
         self.strides = self.hyper["strides"]
         classes, channels = self.hyper["num_classes"], self.hyper["channels"]
-        entries = {"neck": tuple(LevelSpec(channels, stride) for stride in self.strides)}
+        entries = {"neck": Entry("feature", "grid", tuple(LevelSpec(channels, stride) for stride in self.strides))}
         if self.two_stage:
-            entries |= {"roi_features": (LevelSpec(channels, 0),), "roi_logits": (LevelSpec(classes + 1, 0),)}
+            entries |= {
+                "proposals": Entry.rows("box", 4, coding="corners"),
+                "roi_features": Entry.rows("feature", channels),
+                "roi_logits": Entry.rows("class", classes + 1, activation="softmax"),
+            }
         else:
-            entries["cls_logits"] = tuple(LevelSpec(classes, stride) for stride in self.strides)
-        spec = DetectorSpec("Case", classes, "sigmoid", entries)
+            levels = tuple(LevelSpec(classes, stride) for stride in self.strides)
+            entries["cls_logits"] = Entry("class", "grid", levels, activation="sigmoid")
+        self.spec = spec = DetectorSpec("Case", classes, entries, frozenset({"features", "assign", "at"}))
         factor, fades = self.hyper["pair_wise_factor"], self.hyper["kd_attenuation"]
         self.loss = GlobalKnowledge(
             spec,
@@ -66,10 +75,10 @@ class Case:
         self.loss.adapters = nn.LayerList([Fixed(one) for one in self.adapted])
         self.fill()
         self.ours, self.theirs = self.levels("st_neck"), self.levels("tc_neck")
-        self.boxes = Boxes(
+        self.boxes = Truth(
             self.padded([self.arrays[f"in.bbox.{i}"] for i in range(2)]),
             self.padded([self.arrays[f"in.label.{i}"] for i in range(2)]),
-            self.padded([np.ones(count, bool) for count in self.hyper["counts"]]),
+            self.padded([np.ones(count, "float32") for count in self.hyper["counts"]]),
         )
 
     def levels(self, name):
@@ -96,13 +105,20 @@ class Case:
             [self.arrays[name][end - n : end] for n, end in zip(self.hyper["counts"], ends, strict=True)]
         )
 
-    def roi_record(self, side):
-        return SimpleNamespace(
-            neck=self.ours if side == "s" else self.theirs,
-            proposals=self.boxes.corners,
-            roi_features=self.split(f"in.roi_feat_{side}"),
-            roi_logits=leaf(self.split(f"in.cls_score_{side}").numpy()),
-        )
+    def neck(self, which):
+        """The student's side or the teacher's, with nothing but a neck."""
+        levels = self.ours if which == "s" else self.theirs
+        return side(Record(self.spec.only(["neck"]), {"neck": levels}))
+
+    def roi_side(self, which, targets=None):
+        rows = {
+            "proposals": self.boxes.boxes,
+            "roi_features": self.split(f"in.roi_feat_{which}"),
+            "roi_logits": leaf(self.split(f"in.cls_score_{which}").numpy()),
+        }
+        neck = self.ours if which == "s" else self.theirs
+        tensors = {"neck": neck, **{name: [tensor] for name, tensor in rows.items()}}
+        return side(Record(self.spec, tensors, self.boxes.real), targets=targets)
 
     def labels(self):
         background = paddle.full_like(self.boxes.labels, self.hyper["num_classes"])
@@ -113,12 +129,11 @@ class Case:
         return [self.loss.bank.weights(i, *both, self.boxes.labels) for i, both in enumerate(features)]
 
     def features(self):
-        records = Record(self.ours), Record(self.theirs)
-        return [self.loss._pooled(pair, *records, self.boxes) for pair in self.loss.levels]
+        return self.loss.pool(self.neck("s"), self.neck("t"), self.boxes)
 
     def terms(self):
         """The imitation in boxes and around them, in the authors' scale."""
-        inside, outside = self.loss.imitate(Record(self.ours), Record(self.theirs), self.boxes, self.weights())
+        inside, outside = self.loss.imitate(self.neck("s"), self.neck("t"), self.boxes, self.weights())
         factor = self.loss.share * self.loss.fade(self.hyper["epoch"])
         return factor * inside, 4.0 * factor * outside
 
@@ -148,10 +163,10 @@ def test_weights_of_boxes(name):
 @pytest.mark.parametrize("name", CASES)
 def test_painted_cells(name):
     case = Case(name)
-    level = box_levels(case.boxes.corners, len(case.strides))
+    level = box_levels(case.boxes.boxes, len(case.strides))
     for i, (weights, stride) in enumerate(zip(case.weights(), case.strides, strict=True)):
         size = case.ours[i].shape[2:]
-        spans = cell_spans(case.boxes.corners, stride, *size)
+        spans = cell_spans(case.boxes.boxes, stride, *size)
         weights = weights if case.loss.robust else paddle.ones_like(weights)
         found = paint(weights, spans, case.boxes.real & (level == i), *size)
         assert_close(found, case.arrays[f"out.mask.{i}"], rtol=1e-4, atol=2e-6)
@@ -168,11 +183,10 @@ def test_imitation(name):
 @pytest.mark.parametrize("name", [name for name in CASES if "_two_" in name])
 def test_soft_labels_of_proposals(name):
     case = Case(name)
-    ours, theirs = case.roi_record("s"), case.roi_record("t")
-    context = Context({}, SimpleNamespace(roi_labels=case.labels()), case.hyper["epoch"])
-    value = case.loss.soft_labels(ours, theirs, case.boxes, [], context)
+    ours, theirs = case.roi_side("s", SimpleNamespace(roi_labels=case.labels())), case.roi_side("t")
+    value = case.loss.soft_labels(ours, theirs, case.boxes, [])
     assert_close(value, case.arrays["out.loss_kd_soft"], rtol=1e-5)
-    (gradient,) = paddle.grad(value, [ours.roi_logits])
+    (gradient,) = paddle.grad(value, [ours.record.roi_logits])
     expected = case.arrays["grad.loss_kd_soft.cls_score_s"]
     assert_close(gradient.numpy()[case.boxes.real.numpy()], expected, rtol=1e-4, atol=1e-7)
 
@@ -183,10 +197,13 @@ def test_soft_labels_of_anchors():
     logits = [leaf(case.split(f"in.cls_score_{side}").transpose([0, 2, 1]).numpy()) for side in "st"]
     maps = [one.unsqueeze(1).unsqueeze(3) for one in logits]
     case.loss.pairs["cls_logits"] = case.loss.pairs["cls_logits"][:1]
-    records = [SimpleNamespace(cls_logits=[one]) for one in maps]
+    entry = case.spec.entries["cls_logits"]
+    spec = DetectorSpec("Case", case.spec.num_classes, {"cls_logits": replace(entry, levels=entry.levels[:1])})
     index = paddle.arange(case.boxes.real.shape[1]).expand(case.boxes.real.shape)
-    targets = SimpleNamespace(box=index, positive=case.boxes.real.astype("float32"))
-    value = case.loss.soft_labels(*records, case.boxes, case.weights(), Context({}, targets))
+    positive = case.boxes.real.astype("float32")
+    targets = AnchorTargets(labels=case.labels(), positive=positive, deltas=paddle.zeros([2, 1, 4]), box=index)
+    sides = [side(Record(spec, {"cls_logits": [one]}), targets=targets) for one in maps]
+    value = case.loss.soft_labels(*sides, case.boxes, case.weights())
     assert_close(value, case.arrays["out.loss_kd_soft"], rtol=1e-5)
     (gradient,) = paddle.grad(value, [logits[0]])
     found = gradient.transpose([0, 2, 1]).numpy()[case.boxes.real.numpy()]
@@ -210,7 +227,7 @@ def test_relation_among_boxes(monkeypatch):
     case = Case("gkrdm_two_rkd")
     for key, other in (("angle", "distance_relation"), ("dis", "angle_relation")):
         with monkeypatch.context() as patch:
-            patch.setattr(f"ppkd.distill.losses.global_knowledge.{other}", lambda *_: paddle.zeros([]))
+            patch.setattr(f"ppkd.distill.losses.global_knowledge.relation.{other}", lambda *_: paddle.zeros([]))
             value = relation(case)
         assert_close(value, case.arrays[f"out.loss_kd_rkd_{key}"], rtol=1e-4)
         assert_gradient(case, value, f"loss_kd_rkd_{key}.st_neck", case.ours)
@@ -219,8 +236,8 @@ def test_relation_among_boxes(monkeypatch):
 @pytest.mark.parametrize("name", [name for name in CASES if "_two_" in name])
 def test_the_whole_loss_is_the_sum_of_its_terms(name):
     case = Case(name)
-    context = Context({}, SimpleNamespace(roi_labels=case.labels()), case.hyper["epoch"])
-    value = case.loss(case.roi_record("s"), case.roi_record("t"), context)
+    student = case.roi_side("s", SimpleNamespace(roi_labels=case.labels()))
+    value = case.loss(student, case.roi_side("t"), case.boxes, Progress(case.hyper["epoch"]))
     keys = [key for key in case.arrays if key.startswith("out.loss_") and not key.endswith("_levels")]
     assert_close(value, sum(case.arrays[key] for key in keys), rtol=1e-5)
 
@@ -229,9 +246,9 @@ def test_the_first_assigned_proposals_of_an_image_are_looked_at():
     case = Case("gkrdm_two_pgm")
     case.loss.max_boxes = 2
     labels = paddle.to_tensor([[5, 1, -1, 2, 0], [3, 5, 5, 5, 4]])
-    found = case.loss.find_boxes(case.roi_record("s"), Context({}, SimpleNamespace(roi_labels=labels)))
+    found = case.loss.find_boxes(case.roi_side("s", SimpleNamespace(roi_labels=labels)), case.boxes)
     assert found.labels.tolist() == [[1, 2], [3, 4]] and found.real.all().item()
-    np.testing.assert_array_equal(found.corners[0].numpy(), case.boxes.corners[0].numpy()[[1, 3]])
+    np.testing.assert_array_equal(found.boxes[0].numpy(), case.boxes.boxes[0].numpy()[[1, 3]])
     labels = paddle.to_tensor([[5, 5, -1, 2, 5], [5, 5, 5, 5, -1]])
-    found = case.loss.find_boxes(case.roi_record("s"), Context({}, SimpleNamespace(roi_labels=labels)))
+    found = case.loss.find_boxes(case.roi_side("s", SimpleNamespace(roi_labels=labels)), case.boxes)
     assert found.real.tolist() == [[True, False], [False, False]]

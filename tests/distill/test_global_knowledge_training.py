@@ -47,7 +47,10 @@ def run(detector, root, shapes, tmp_path):
         "EvalReader.sample_transforms.1.Resize.target_size=[128, 128]",
     ]
     return lambda name, **options: ppkd.distill(
-        student=config, slim=slim, overrides=[*overrides, f"filename={name}"], **options
+        student=config,
+        slim=slim,
+        overrides=[*overrides, f"filename={name}"],
+        options=ppkd.TrainOptions(**options),
     )
 
 
@@ -88,7 +91,7 @@ def test_prototypes_are_made_when_due_and_survive_a_resume(run, step, monkeypatc
     assert [sum(len(rows[i]) for rows in record["classes"].values()) for i in range(len(known))] == known.tolist()
 
     with monkeypatch.context() as patch:
-        patch.setattr("ppkd.engine.run._hooks", lambda *_: [StopAt(step)])
+        patch.setattr("ppkd.experiment.assembly.build_hooks", lambda *_, **__: [StopAt(step)])
         with pytest.raises(KeyboardInterrupt):
             run("parts")
     parts = run("parts", resume=whole.parent / "parts" / "middle")

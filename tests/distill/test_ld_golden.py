@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
 from loss_cases import assert_close, golden, golden_names, leaf, listed
+from sides import side
 
-from ppkd.distill import Context
+from ppkd.distill import Progress
+from ppkd.distill.general_instances import general_instances
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
-from ppkd.distill.losses.general_instances import general_instances
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.fcos_feat import FCOSFeat
@@ -18,14 +21,15 @@ from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
-from ppkd.structures import DetectorSpec, DistributionRecord, LevelSpec, QualityRecord
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 
 HEADS = golden_names("ldhead_") + golden_names("ldv2head_")
 TENSORS = {"loss_ld": "bbox_pred", "loss_ld_vlr": "bbox_pred", "loss_kd": "cls", "loss_kd_neg": "cls", "loss_im": "x"}
 
 
 class Case:
-    """A golden case as specs, records whose tensors are leaves, and a batch; GFLV2's student records its quality."""
+    """A golden case as specs, records whose tensors are leaves, and boxes; GFLV2's student records its quality."""
 
     def __init__(self, name):
         self.meta, self.arrays = golden(name)
@@ -34,10 +38,18 @@ class Case:
         self.logits = "cls_logits" if self.second else "cls_score"
         boxes = listed(self.arrays, "in.gt_bbox")
         self.batch = {"gt_bbox": boxes, "gt_class": [paddle.zeros([len(one)], dtype="int64") for one in boxes]}
+        self.truth = Truth.of(self.batch)
         channels = {"neck": "x.0", "cls_logits": f"{self.logits}.0", "box_dist": "bbox_pred.0"}
         sizes = {entry: self.arrays[f"in.{key}"].shape[1] for entry, key in channels.items()}
-        entries = {entry: tuple(LevelSpec(size, s) for s in self.strides) for entry, size in sizes.items()}
-        self.spec = DetectorSpec("GFL", sizes["cls_logits"], "sigmoid", entries)
+        levels = {entry: tuple(LevelSpec(size, s) for s in self.strides) for entry, size in sizes.items()}
+        entries = {
+            "neck": Entry("feature", "grid", levels["neck"]),
+            "cls_logits": Entry("class", "grid", levels["cls_logits"], activation="sigmoid"),
+            "box_dist": Entry("box", "grid", levels["box_dist"], coding="distribution"),
+        }
+        self.spec = DetectorSpec("GFL", sizes["cls_logits"], entries, frozenset({"assign"}))
+        rated = Entry("quality", "grid", tuple(LevelSpec(1, s) for s in self.strides))
+        self.second_spec = replace(self.spec, entries={**entries, "quality": rated})
 
     @property
     def sizes(self):
@@ -49,10 +61,12 @@ class Case:
     def record(self, prefix=""):
         neck, logits, boxes = (self.leaves(prefix + name) for name in ("x", self.logits, "bbox_pred"))
         levels = [[x.unsqueeze(1) for x in entry] for entry in (logits, boxes)]
+        tensors = {"neck": neck, "cls_logits": levels[0], "box_dist": levels[1]}
         if self.second and not prefix:
-            record = QualityRecord(neck, *levels, [x.unsqueeze(1) for x in self.leaves("quality")])
+            rated = [x.unsqueeze(1) for x in self.leaves("quality")]
+            record = Record(self.second_spec, {**tensors, "quality": rated})
         else:
-            record = DistributionRecord(neck, *levels)
+            record = Record(self.spec, tensors)
         return {"x": neck, "cls": logits, "bbox_pred": boxes}, record
 
     def gradient(self, key, kind, level):
@@ -85,7 +99,7 @@ def test_losses_and_gradients(name, term):
     leaves, student = case.record()
     soft_leaves, teacher = case.record("t_")
     loss = case.loss(term)
-    value = loss.weight * loss(student, teacher, Context(case.batch, None))
+    value = loss.weight * loss(side(student), side(teacher), case.truth, Progress())
     assert_close(value, case.arrays[f"out.{term}_total"], rtol=1e-5)
     value.backward()
     kind = TENSORS[term]
@@ -99,7 +113,7 @@ def test_losses_and_gradients(name, term):
 @pytest.mark.parametrize("name", golden_names("ldhead_"))
 def test_regions_of_images(name):
     case = Case(name)
-    regions = RegionFinder()(case.sizes, case.strides, Context(case.batch, None))
+    regions = RegionFinder()(case.sizes, case.strides, side(case.record()[1]), case.truth)
     inside = regions.fine_grained() if "finegrained" in name else regions.inside()
     for i, (main, value, chosen) in enumerate(zip(regions.main(), regions.valuable(), inside, strict=True)):
         labels = case.arrays[f"out.labels.{i}"]
@@ -112,29 +126,32 @@ def test_regions_of_images(name):
 def test_regions(name):
     meta, arrays = golden(name)
     boxes = paddle.to_tensor(arrays["in.gt_bbox"])
-    batch = {"gt_bbox": [boxes], "gt_class": [paddle.zeros([len(boxes)], dtype="int64")]}
+    truth = Truth.of({"gt_bbox": [boxes], "gt_class": [paddle.zeros([len(boxes)], dtype="int64")]})
+    nothing = side(Record(DetectorSpec("GFL", 1, {}), {}))
     strides = meta["hyper"]["strides"]
     sizes = [(-(-meta["hyper"]["H"] // stride), -(-meta["hyper"]["W"] // stride)) for stride in strides]
-    regions = RegionFinder()(sizes, strides, Context(batch, None))
+    regions = RegionFinder()(sizes, strides, nothing, truth)
     assert_close(paddle.concat(regions.main(), axis=1), arrays["out.assigned_gt_inds"] > 0, rtol=0)
     assert_close(paddle.concat(regions.fine_grained(), axis=1), arrays["out.im_finegrained"], rtol=0)
     assert_close(paddle.concat(regions.inside(), axis=1), arrays["out.im_in_gt"], rtol=0)
     for overlap, key in (("iof", "out.vlr_region"), ("iou", "out.vlr_region_true_diou")):
-        value = RegionFinder(overlap=overlap)(sizes, strides, Context(batch, None)).valuable()
+        value = RegionFinder(overlap=overlap)(sizes, strides, nothing, truth).valuable()
         assert_close(paddle.concat(value, axis=1), arrays[key], rtol=1e-5, atol=1e-6)
 
 
 def test_general_instances():
     case = Case("ldhead_p5_gibox")
-    (_, ours), (_, theirs) = case.record(), case.record("t_")
+    (_, student), (_, teacher) = case.record(), case.record("t_")
     for i in range(len(case.strides)):
-        chosen = general_instances((ours.cls_logits[i], ours.box_dist[i]), (theirs.cls_logits[i], theirs.box_dist[i]))
+        chosen = general_instances(
+            (student.cls_logits[i], student.box_dist[i]), (teacher.cls_logits[i], teacher.box_dist[i])
+        )
         assert_close(chosen.flatten().nonzero(), sorted(case.arrays[f"out.gi_index.{i}"]), rtol=0)
 
 
 def head(case, **settings):
     """GFL's head over the case's levels, assigning as the authors do."""
-    specs = case.spec.entries["neck"]
+    specs = case.spec.entries["neck"].levels
     return GFLHead(
         in_specs=specs,
         conv_feat=FCOSFeat(feat_in=specs[0].channels, feat_out=specs[0].channels, num_convs=0),
@@ -156,7 +173,7 @@ def test_the_students_own_losses_with_the_same_regions(name):
     leaves, student = case.record()
     built = head(case)
     labels = listed(case.arrays, "in.gt_label")
-    terms = built.loss(student, built.assign(student, {**case.batch, "gt_class": labels}))
+    terms = built.loss(student, built.assign(student, Truth.of({**case.batch, "gt_class": labels})))
     for term, key, kind in (
         ("loss_qfl", "loss_cls", "cls"),
         ("loss_bbox", "loss_bbox", "bbox_pred"),
@@ -172,12 +189,23 @@ def test_the_students_own_losses_with_the_same_regions(name):
 def test_the_students_own_assignment_decides():
     case = Case("ldhead_p3_finegrained")
     _, student = case.record()
-    targets = head(case, grid_cell_scale=4.0).assign(student, case.batch)
-    own = RegionFinder()(case.sizes, case.strides, Context(case.batch, targets))
-    same = RegionFinder(anchor_scale=4.0)(case.sizes, case.strides, Context(case.batch, None))
-    other = RegionFinder(student_targets=False)(case.sizes, case.strides, Context(case.batch, targets))
+    targets = head(case, grid_cell_scale=4.0).assign(student, case.truth)
+    told, untold = side(student, targets=targets), side(student)
+    own = RegionFinder()(case.sizes, case.strides, told, case.truth)
+    same = RegionFinder(anchor_scale=4.0)(case.sizes, case.strides, untold, case.truth)
+    other = RegionFinder(student_targets=False)(case.sizes, case.strides, told, case.truth)
     assert_close(paddle.concat(own.main(), axis=1), targets.positive, rtol=0)
     for name in ("main", "valuable", "fine_grained", "inside"):
         found, expected, differing = (paddle.concat(getattr(one, name)(), axis=1) for one in (own, same, other))
         assert_close(found, expected, rtol=1e-6)
         assert (found != differing).any().item() == (name != "inside")
+
+
+def test_an_assignment_on_other_levels_than_those_compared_is_not_taken():
+    case = Case("ldhead_p3_finegrained")
+    _, student = case.record()
+    told, untold = side(student, targets=head(case).assign(student, case.truth)), side(student)
+    found, expected = (RegionFinder()(case.sizes[1:], case.strides[1:], one, case.truth) for one in (told, untold))
+    assert found.counts == tuple(height * width for height, width in case.sizes[1:])
+    for one, other in zip(found.main(), expected.main(), strict=True):
+        assert_close(one, other, rtol=0)

@@ -7,12 +7,15 @@ import paddle
 import pytest
 from loss_cases import assert_close
 from parity_fill import boxes, fill_model, image_batch, load_case
+from sides import side
 
 from ppkd.config import load_config
-from ppkd.distill import Context, DistillModel, FrozenTeacher
+from ppkd.distill import DistillModel, FrozenTeacher
 from ppkd.distill.build import build_losses, check_slim
 from ppkd.distill.losses import RegionFinder
 from ppkd.models import build_detector
+from ppkd.structures import DetectorSpec, Record
+from ppkd.structures.truth import Truth
 
 HEIGHT, WIDTH = 128, 160
 STRIDES = (8, 16, 32, 64, 128)
@@ -59,16 +62,17 @@ def test_the_slim_file_and_self_distillation_are_valid(root, teacher):
 def test_regions(loaded, batch):
     case, arrays = loaded
     sizes = [(-(-HEIGHT // stride), -(-WIDTH // stride)) for stride in STRIDES]
-    regions = RegionFinder(deviation="population")(sizes, STRIDES, Context(batch, None))
+    nothing = side(Record(DetectorSpec("GFL", 1, {}), {}))
+    regions = RegionFinder(deviation="population")(sizes, STRIDES, nothing, Truth.of(batch))
     assert_close(paddle.concat(regions.main(), axis=1), arrays["in.labels"] < case["num_classes"], rtol=0)
     assert_close(paddle.concat(regions.valuable(), axis=1), arrays["in.vlr_regions"], rtol=1e-5, atol=1e-6)
 
 
 def test_the_teachers_maps(model, loaded, batch):
     _, arrays = loaded
-    record = model.teacher(batch, like=None)
+    record = model.teachers["teacher"](batch, like=None)
     for entry, key in (("cls_logits", "cls"), ("box_dist", "reg")):
-        for i, level in enumerate(getattr(record, entry)):
+        for i, level in enumerate(record[entry]):
             flat = level.flatten()
             probe = flat.numpy()[[int(at * (flat.shape[0] - 1) / 255) for at in range(256)]]
             expected = arrays[f"teacher.head.{key}.{i}.probe"]
@@ -78,7 +82,7 @@ def test_the_teachers_maps(model, loaded, batch):
 def test_losses_and_gradients(model, loaded, batch):
     expected = loaded[0]["train_teacher_eval_bn"]
     model.train()
-    mark = model.teacher.fingerprint()
+    mark = model.teachers["teacher"].fingerprint()
     terms = model(batch)
     assert set(terms) == set(expected["losses"])
     for name, value in terms.items():
@@ -88,4 +92,4 @@ def test_losses_and_gradients(model, loaded, batch):
     for name, norm in expected["grad_norms"].items():
         gradient = parameters[name].grad.numpy().astype("float64")
         assert np.linalg.norm(gradient) == pytest.approx(norm, rel=1e-5), name
-    assert model.teacher.fingerprint() == mark
+    assert model.teachers["teacher"].fingerprint() == mark

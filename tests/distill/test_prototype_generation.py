@@ -8,17 +8,19 @@ import numpy as np
 import paddle
 import pytest
 from paddle.nn import functional as F
+from sides import side
 from toy import ToyDetector
 
 from ppkd.data.annotation import Annotation
-from ppkd.distill import Context, DistillModel, FrozenTeacher
+from ppkd.data.training_set import TrainingSet
+from ppkd.distill import DistillModel, FrozenTeacher, Progress
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
-from ppkd.distill.preparation import TrainingSet
-from ppkd.distill.prototypes.bank import PrototypeBank
-from ppkd.distill.prototypes.generation import PrototypeSettings
-from ppkd.distill.prototypes.instances import find_instances
-from ppkd.distill.prototypes.selection import select
+from ppkd.distill.losses.global_knowledge.prototypes.bank import PrototypeBank
+from ppkd.distill.losses.global_knowledge.prototypes.instances import find_instances
+from ppkd.distill.losses.global_knowledge.prototypes.selection import select
+from ppkd.distill.losses.global_knowledge.prototypes.settings import PrototypeSettings
 from ppkd.report.prototypes import draw_prototypes, find_prototypes
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import DataError, SpecError
 
 LIMITS = {"min_side": 4.0, "max_images": 800, "max_instances": 20000, "seed": 1}
@@ -108,7 +110,7 @@ def expected(model, images, label, level):
         if one.im_id in images.broken:
             continue
         batch = {"image": paddle.to_tensor(images.image(one.im_id)).unsqueeze(0)}
-        maps = [net.features(batch)[1 - level][0].numpy() for net in (model.student, model.teacher.detector)]
+        maps = [net.features(batch)[level][0].numpy() for net in (model.student, model.teachers["teacher"].detector)]
         for box in one.gt_bbox[one.gt_class == label] * 2:
             x1, y1, x2, y2 = (int(side) for side in box / stride)
             rows.append([feature[:, y1 : y2 + 1, x1 : x2 + 1].mean(axis=(1, 2)) for feature in maps])
@@ -127,10 +129,10 @@ def test_prototypes_are_the_features_of_chosen_instances(broken):
     for level in range(2):
         for label in range(2):
             sides = expected(model, images, label, level)
-            chosen = select(*(paddle.to_tensor(side) for side in sides), PrototypeSettings(count=3))
-            for name, side in zip(("student", "teacher"), sides, strict=True):
+            chosen = select(*(paddle.to_tensor(rows) for rows in sides), PrototypeSettings(count=3))
+            for name, rows in zip(("student", "teacher"), sides, strict=True):
                 found = getattr(bank, f"{name}_{level}")[label].numpy()
-                np.testing.assert_allclose(found, side[chosen], rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(found, rows[chosen], rtol=1e-4, atol=1e-5)
 
 
 def test_the_teacher_is_asked_once_and_the_student_every_time(monkeypatch):
@@ -138,7 +140,9 @@ def test_the_teacher_is_asked_once_and_the_student_every_time(monkeypatch):
     assert [model.due(epoch) for epoch in range(4)] == [True, False, True, False]
     model.prepare(0, images.set)
     before = {name: tensor.numpy() for name, tensor in model.losses["gk"].bank.state_dict().items()}
-    monkeypatch.setattr(model.teacher.detector, "features", lambda batch: pytest.fail("the teacher was asked again"))
+    monkeypatch.setattr(
+        model.teachers["teacher"].detector, "features", lambda batch: pytest.fail("the teacher was asked again")
+    )
     for level in model.student.neck:
         level.weight.set_value(level.weight.flip(0))
     model.prepare(2, images.set)
@@ -189,7 +193,8 @@ def test_relations_are_finite_with_a_box_or_none(relation, boxes):
         "gt_bbox": [paddle.to_tensor([[2.0, 2.0, 12.0, 9.0]] * boxes).reshape([-1, 4])],
         "gt_class": [paddle.zeros([boxes], dtype="int64")],
     }
-    value = loss(student.extract(batch), teacher.extract(batch), Context(batch, None))
+    sides = side(student.extract(batch), student), side(teacher.extract(batch), teacher)
+    value = loss(*sides, Truth.of(batch), Progress())
     value.backward()
     assert np.isfinite(value.item())
     assert all(np.isfinite(p.grad.numpy()).all() for p in student.parameters() if p.grad is not None)

@@ -11,8 +11,14 @@ from loss_cases import GOLDEN, assert_close, golden_names, listed
 from paddle.nn import functional as F
 
 from benchmarks.prototypes import measure
-from ppkd.distill.prototypes.pooling import pool_boxes
-from ppkd.distill.prototypes.selection import Selection, choices, dense_instances, density, select
+from ppkd.distill.losses.global_knowledge.prototypes.pooling import pool_boxes
+from ppkd.distill.losses.global_knowledge.prototypes.selection import (
+    Selection,
+    choices,
+    dense_instances,
+    density,
+    select,
+)
 
 HYPER = json.loads((GOLDEN / "global_knowledge.json").read_text())
 
@@ -87,7 +93,7 @@ def test_blocks_change_nothing(monkeypatch):
     whole = select(*features, Selection())
     units = F.normalize(features[0], axis=1)
     expected = density(units, 0.1)
-    monkeypatch.setattr("ppkd.distill.prototypes.selection.BLOCK", 40)
+    monkeypatch.setattr("ppkd.distill.losses.global_knowledge.prototypes.selection.BLOCK", 40)
     assert_close(density(units, 0.1), expected, rtol=1e-5)
     assert select(*features, Selection()) == whole
 

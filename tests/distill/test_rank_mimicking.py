@@ -8,15 +8,17 @@ import numpy as np
 import paddle
 import pytest
 from loss_cases import assert_close, golden, leaf
+from sides import side
 
 from ppkd.config import load_config
-from ppkd.distill import Context
+from ppkd.distill import Progress
 from ppkd.distill.build import build_losses, check_slim
+from ppkd.distill.cells.answering import answering
 from ppkd.distill.losses import RankMimicking, RankMimickingLoss
-from ppkd.distill.losses.answering import answering
 from ppkd.models.assigners.anchor_targets import AnchorTargets
 from ppkd.models.postprocess.dense_decode import join_levels
-from ppkd.structures import DenseRecord, DetectorSpec, LevelSpec
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 
 SLIM = Path(__file__).resolve().parents[2] / "slim/distill"
 BOXES = [[10.0, 20.0, 60.0, 70.0], [6.0, 4.0, 122.0, 120.0]]
@@ -25,30 +27,41 @@ BOXES = [[10.0, 20.0, 60.0, 70.0], [6.0, 4.0, 122.0, 120.0]]
 def spec(strides=(8, 16, 32), classes=3, anchors=2):
     levels = tuple(LevelSpec(classes, stride, anchors) for stride in strides)
     necks = tuple(LevelSpec(4, stride) for stride in strides)
-    return DetectorSpec("Some", classes, "sigmoid", {"neck": necks, "cls_logits": levels})
+    entries = {
+        "neck": Entry("feature", "grid", necks),
+        "cls_logits": Entry("class", "grid", levels, activation="sigmoid"),
+    }
+    return DetectorSpec("Some", classes, entries, frozenset({"assign"}))
 
 
 def record(of, images=2, seed=0):
     paddle.seed(seed)
-    shapes = [[images, at.anchors, at.channels, 128 // at.stride, 128 // at.stride] for at in of.entries["cls_logits"]]
-    return DenseRecord([], [leaf(paddle.randn(shape).numpy()) for shape in shapes])
+    levels = of.entries["cls_logits"].levels
+    shapes = [[images, at.anchors, at.channels, 128 // at.stride, 128 // at.stride] for at in levels]
+    return Record(of.only(["cls_logits"]), {"cls_logits": [leaf(paddle.randn(shape).numpy()) for shape in shapes]})
 
 
-def context(*counts):
-    batch = {
-        "gt_bbox": [paddle.to_tensor(BOXES)[:count] for count in counts],
-        "gt_class": [paddle.to_tensor([2, 0])[:count] for count in counts],
-    }
-    return Context(batch, None)
+def truth(*counts):
+    return Truth.of(
+        {
+            "gt_bbox": [paddle.to_tensor(BOXES)[:count] for count in counts],
+            "gt_class": [paddle.to_tensor([2, 0])[:count] for count in counts],
+        }
+    )
 
 
-def plain(ours, theirs, owner, labels, to_score=lambda z: z):
+def compare(loss, student, teacher, known, targets=None):
+    """The loss of two records, with these targets of the student."""
+    return loss(side(student, targets=targets), side(teacher), known, Progress())
+
+
+def plain(student, teacher, owner, labels, to_score=lambda z: z):
     """The loss of logits [N, P, C] by loops; ``owner`` [N, P] is -1 where there is none."""
     images = []
-    for n in range(len(ours)):
+    for n in range(len(student)):
         boxes = []
         for j in np.unique(owner[n][owner[n] >= 0]):
-            s, t = (np.exp(to_score(x[n][owner[n] == j, labels[n, j]])) for x in (ours, theirs))
+            s, t = (np.exp(to_score(x[n][owner[n] == j, labels[n, j]])) for x in (student, teacher))
             s, t = s / s.sum(), t / t.sum()
             boxes.append((t * np.log(t / s)).sum())
         images.append(np.mean(boxes) if boxes else 0.0)
@@ -93,61 +106,62 @@ def assigned(of, owner):
 @pytest.mark.parametrize("score", ["logits", "probabilities"])
 def test_the_students_own_targets_say_which_places_answer(score):
     of = spec(strides=(16, 32))
-    ours, theirs, seen = record(of), record(of, seed=1), context(2, 1)
-    places = join_levels(ours.cls_logits).shape[1]
+    student, teacher = record(of), record(of, seed=1)
+    places = join_levels(student.cls_logits).shape[1]
     owner = np.random.default_rng(0).integers(-8, 2, (2, places))
     owner[1] = np.minimum(owner[1], 0)
     owner = np.maximum(owner, -1)
-    found = RankMimicking(of, of, score=score)(ours, theirs, Context(seen.batch, assigned(of, owner)))
-    rows = [join_levels(one.cls_logits).numpy().astype("float64") for one in (ours, theirs)]
+    found = compare(RankMimicking(of, of, score=score), student, teacher, truth(2, 1), assigned(of, owner))
+    rows = [join_levels(one.cls_logits).numpy().astype("float64") for one in (student, teacher)]
     to_score = (lambda z: z) if score == "logits" else (lambda z: 1 / (1 + np.exp(-z)))
     assert found.item() == pytest.approx(plain(*rows, owner, np.array([[2, 0], [2, 0]]), to_score), rel=1e-5)
 
 
 def test_without_such_targets_atss_finds_cells_with_all_their_anchors():
     of = spec()
-    ours, seen = record(of), context(2, 1)
+    student, known = record(of), truth(2, 1)
     strides = [8, 16, 32]
-    both = answering(ours.cls_logits, strides, seen)
-    one = answering([level[:, :1] for level in ours.cls_logits], strides, seen)
+    both = answering(student.cls_logits, strides, side(student), known)
+    one = answering([level[:, :1] for level in student.cls_logits], strides, side(student), known)
     for name in ("positive", "box"):
         first = getattr(one, name).numpy()
         np.testing.assert_array_equal(getattr(both, name).numpy(), first.repeat(2, axis=1))
     assert both.positive.any(axis=1).tolist() == [True, True]
-    assert not answering(ours.cls_logits, strides, context(0, 0)).positive.any().item()
+    assert not answering(student.cls_logits, strides, side(student), truth(0, 0)).positive.any().item()
 
 
 @pytest.mark.parametrize("settings", [{}, {"score": "probabilities", "ordered": True}])
 def test_equal_ranks_cost_nothing_and_so_do_images_without_boxes(settings):
     of = spec()
-    loss, ours, theirs = RankMimicking(of, of, **settings), record(of), record(of, seed=1)
-    same = loss(ours, record(of), context(2, 1))
+    loss, student, teacher = RankMimicking(of, of, **settings), record(of), record(of, seed=1)
+    same = compare(loss, student, record(of), truth(2, 1))
     same.backward()
     assert abs(same.item()) < 1e-6
-    assert all(np.abs(level.grad.numpy()).max() < 1e-6 for level in ours.cls_logits)
-    full, half = (loss(ours, theirs, context(*counts)).item() for counts in ((2, 2), (2, 0)))
+    assert all(np.abs(level.grad.numpy()).max() < 1e-6 for level in student.cls_logits)
+    full, half = (compare(loss, student, teacher, truth(*counts)).item() for counts in ((2, 2), (2, 0)))
     assert full > half > 0
-    empty = loss(ours, theirs, context(0, 0))
+    empty = compare(loss, student, teacher, truth(0, 0))
     assert empty.item() == 0
     empty.backward()
 
 
 def test_scores_of_any_size_have_finite_gradients():
     of = spec()
-    ours = record(of)
-    big = [leaf((1e4 * level).numpy()) for level in ours.cls_logits]
-    value = RankMimicking(of, of)(DenseRecord([], big), record(of, seed=1), context(2, 1))
+    student = record(of)
+    big = [leaf((1e4 * level).numpy()) for level in student.cls_logits]
+    value = compare(RankMimicking(of, of), student.replaced({"cls_logits": big}), record(of, seed=1), truth(2, 1))
     value.backward()
     assert np.isfinite(value.item())
     assert all(np.isfinite(level.grad.numpy()).all() for level in big)
 
 
-def test_the_order_of_levels_changes_nothing():
-    of, turned = spec(), spec(strides=(32, 16, 8))
-    ours, theirs = record(of), record(of, seed=1)
-    value = RankMimicking(of, of)(ours, theirs, context(2, 1)).item()
-    other = DenseRecord([], theirs.cls_logits[::-1])
-    assert RankMimicking(of, turned)(ours, other, context(2, 1)).item() == pytest.approx(value, rel=1e-6)
+def test_levels_pair_by_stride():
+    of, more = spec(), spec(strides=(4, 8, 16, 32))
+    student, teacher = record(of), record(of, seed=1)
+    value = compare(RankMimicking(of, of), student, teacher, truth(2, 1)).item()
+    finest = record(more, seed=2)
+    wider = finest.replaced({"cls_logits": [finest["cls_logits"][0], *teacher["cls_logits"]]})
+    assert compare(RankMimicking(of, more), student, wider, truth(2, 1)).item() == pytest.approx(value, rel=1e-6)
 
 
 def test_the_slim_file_is_the_published_setting(root):

@@ -8,12 +8,29 @@ import pytest
 from parity_fill import load_case
 
 from ppkd.distill.losses import DistillYOLOv3Loss
-from ppkd.structures import YOLORecord
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+
+
+def spec(classes):
+    def levels(count):
+        return tuple(LevelSpec(count, stride, anchors=3) for stride in (8, 16, 32))
+
+    entries = {
+        "box_xywh": Entry("box", "grid", levels(4), coding="yolo"),
+        "objectness": Entry("quality", "grid", levels(1), activation="sigmoid"),
+        "cls_logits": Entry("class", "grid", levels(classes), activation="sigmoid"),
+    }
+    return DetectorSpec("YOLOv3", classes, entries)
 
 
 def record(maps, classes):
     shaped = [m.reshape([m.shape[0], 3, 5 + classes, *m.shape[2:]]) for m in maps]
-    return YOLORecord([], [m[:, :, 5:] for m in shaped], [m[:, :, 4:5] for m in shaped], [m[:, :, :4] for m in shaped])
+    tensors = {
+        "box_xywh": [m[:, :, :4] for m in shaped],
+        "objectness": [m[:, :, 4:5] for m in shaped],
+        "cls_logits": [m[:, :, 5:] for m in shaped],
+    }
+    return Record(spec(classes), tensors)
 
 
 @pytest.fixture
@@ -44,8 +61,8 @@ def test_no_gradient_reaches_the_teacher(case):
 
 def test_a_teacher_without_objects_asks_for_nothing_but_absence(case):
     _, _, student, teacher = case
-    ours, theirs = record(student, 8), record(teacher, 8)
-    theirs.objectness[:] = [paddle.full_like(level, -100.0) for level in theirs.objectness]
-    value = DistillYOLOv3Loss(weight=1.0)(ours, theirs).item()
-    absent = sum(np.log1p(np.exp(level.numpy())).mean() for level in ours.objectness)
+    confident, blind = record(student, 8), record(teacher, 8)
+    blind = blind.replaced({"objectness": [paddle.full_like(level, -100.0) for level in blind["objectness"]]})
+    value = DistillYOLOv3Loss(weight=1.0)(confident, blind).item()
+    absent = sum(np.log1p(np.exp(level.numpy())).mean() for level in confident.objectness)
     assert value == pytest.approx(absent, rel=1e-5)

@@ -3,6 +3,9 @@ from __future__ import annotations
 import logging
 
 import pytest
+from rounding import rounded
+
+from ppkd.engine import environment
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +18,16 @@ def _logger_as_before():
     root.setLevel(before[0])
     root.propagate = before[1]
     root.handlers[:] = before[2]
+
+
+@pytest.fixture
+def rounding():
+    """Automatic casting rounds, which on this machine's CPU would do nothing."""
+    with rounded() as made:
+        yield made
+
+
+@pytest.fixture
+def as_on_a_gpu(rounding, monkeypatch):
+    """Runs believe that they compute on a GPU, so that ``--amp`` has an effect."""
+    monkeypatch.setattr(environment, "choose_device", lambda use_gpu: True)

@@ -17,17 +17,32 @@ from ppkd.engine.hooks.interrupt import StopOnSignal
 from ppkd.engine.hooks.log import LogLines
 from ppkd.engine.hooks.results import Results
 from ppkd.engine.hooks.snapshot import Snapshot, SnapshotPlan
+from ppkd.engine.non_finite import STOP_AFTER
 from ppkd.engine.optim import OptimizerBuilder
 from ppkd.engine.random_state import seed_everything
 from ppkd.engine.schedules import LearningRate, LinearWarmup, PiecewiseDecay
 from ppkd.engine.signals import Interrupted, SignalWatch
 from ppkd.engine.trainer import Trainer
+from ppkd.engine.update import Update
 from ppkd.utils.logger import setup_logger
 
 BATCHES = 5
 
 
-class Student(nn.Layer):
+class Trainable(nn.Layer):
+    """Nothing to prepare, no frozen models, no schedule: what a detector alone answers."""
+
+    def set_progress(self, epoch):
+        """Nothing changes on the way."""
+
+    def due(self, epoch):
+        return False
+
+    def fingerprints(self):
+        return {}
+
+
+class Student(Trainable):
     """Batch statistics and dropout, so that buffers and random streams matter."""
 
     def __init__(self) -> None:
@@ -52,7 +67,7 @@ class Student(nn.Layer):
         return self
 
 
-class Distilled(nn.Layer):
+class Distilled(Trainable):
     """A student, an adapter, a fingerprint: what a distillation model adds."""
 
     def __init__(self, teacher: str = "teacher-1") -> None:
@@ -115,6 +130,8 @@ def make_trainer(
     model=None,
     interval=1,
     settings=None,
+    precision=None,
+    stop_after=STOP_AFTER,
 ):
     """A run of the toy model: ``kind`` is plain, ema, distilled or accumulated."""
     seed_everything(seed)
@@ -130,17 +147,16 @@ def make_trainer(
     )
     plan = SnapshotPlan(interval)
     identity = Identity(("cat", "dog"), settings or {"seed": "3"})
-    checkpointer = Checkpointer(Path(folder), model, made, ema=ema, identity=identity)
+    update = Update(model, made, folder=Path(folder), ema=ema, precision=precision, stop_after=stop_after)
+    checkpointer = Checkpointer(Path(folder), update, identity=identity)
     hooks = [LogLines(1), Snapshot(plan), *extra, Results(Path(folder)), StopOnSignal(SignalWatch())]
     return Trainer(
-        model,
-        made,
+        update,
         rate.schedule(len(loader)),
         loader,
         epochs=epochs,
         checkpointer=checkpointer,
         hooks=hooks,
-        ema=ema,
         accumulate=parts,
     )
 

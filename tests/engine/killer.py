@@ -31,7 +31,7 @@ def child(arguments: list[str], output: Path) -> None:
 
 
 def main(output: Path) -> None:
-    import ppkd.engine.run  # noqa: F401
+    import ppkd.experiment.training  # noqa: F401
 
     output.touch()
     for line in sys.stdin:

@@ -98,7 +98,7 @@ def test_everything_counts_updates(tmp_path, monkeypatch):
     updates = []
     monkeypatch.setattr(ModelEMA, "update", lambda self: updates.append(1))
     trainer = make_trainer(tmp_path, kind="accumulated", epochs=2)
-    trainer._ema = ModelEMA(trainer.model)
+    trainer.update.ema = ModelEMA(trainer.model)
     trainer.train()
     assert trainer.position.step == len(updates) == 2 * BATCHES
     rows = (tmp_path / "results.csv").read_text().splitlines()

@@ -9,7 +9,8 @@ import pytest
 
 from ppkd.config import load_config
 from ppkd.data.shapes import CLASSES, draw_shapes
-from ppkd.engine.run import TrainOptions, build_trainer
+from ppkd.experiment import Experiment, TrainOptions
+from ppkd.experiment.assembly import assemble
 from ppkd.utils.errors import ConfigError
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
@@ -23,7 +24,10 @@ def cfg(root, tmp_path):
 
 
 def test_the_model_knows_the_classes_of_its_training_set(cfg):
-    assert build_trainer(cfg, None, TrainOptions(evaluate=True)).model.deployable().class_names == CLASSES
+    assert (
+        assemble(Experiment.parse(cfg, options=TrainOptions(evaluate=True))).trainer.model.deployable().class_names
+        == CLASSES
+    )
 
 
 def test_an_evaluation_set_of_another_order_is_refused_before_the_first_step(cfg):
@@ -32,4 +36,4 @@ def test_an_evaluation_set_of_another_order_is_refused_before_the_first_step(cfg
     content["categories"].reverse()
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=r"EvalDataset has the classes star, .*, but TrainDataset has circle, "):
-        build_trainer(cfg, None, TrainOptions(evaluate=True))
+        assemble(Experiment.parse(cfg, options=TrainOptions(evaluate=True)))

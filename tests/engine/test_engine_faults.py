@@ -81,6 +81,31 @@ def test_a_crash_at_any_moment_of_overwriting_leaves_a_complete_checkpoint(tmp_p
     assert count > 15 and found == sorted(found) and set(found) == {1, 2}
 
 
+def stand_aside(folder: Path, name: str) -> None:
+    """The set of ``name`` as it stands beside one that is being written over it."""
+    for file in list(folder.glob(f"{name}.*")):
+        file.rename(file.with_name(f"{name}.previous{file.suffix}"))
+
+
+@pytest.mark.parametrize("written", [(), ("pdparams",), ("pdparams", "pdopt")])
+def test_sweeping_leaves_the_only_complete_set(tmp_path, written):
+    """A writer was killed while it replaced ``interrupted``: its older set, put aside, is all that is complete."""
+    write(tmp_path / "interrupted", 1)
+    stand_aside(tmp_path, "interrupted")
+    write(tmp_path / "new", 2)
+    for suffix in ("pdparams", "pdopt", "pdstates"):
+        file = tmp_path / f"new.{suffix}"
+        file.rename(tmp_path / f"interrupted.{suffix}") if suffix in written else file.unlink()
+    sweep(tmp_path)
+    assert resolve(tmp_path) == tmp_path / "interrupted.previous"
+    assert values(resolve(tmp_path)) == {1}
+    write(tmp_path / "interrupted", 3)
+    sweep(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        f"interrupted.pd{e}" for e in ("opt", "params", "states")
+    ]
+
+
 @pytest.mark.parametrize("place", [1, 3, 5])
 def test_a_full_disk_names_the_checkpoint_and_leaves_the_older_one(tmp_path, monkeypatch, place):
     """While each of the three files is brought to the disk; between them folders are."""

@@ -9,9 +9,11 @@ import pytest
 
 from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
+from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook
-from ppkd.engine.run import TrainOptions, build_trainer
-from ppkd.engine.trainer import Step, Trainer
+from ppkd.engine.trainer import Trainer
+from ppkd.experiment.assembly import assemble
+from ppkd.experiment.experiment import Experiment
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 STATM = Path("/proc/self/statm")
@@ -44,7 +46,7 @@ def test_hundreds_of_steps_with_varying_sizes_do_not_grow_resident_memory(root: 
     (tmp_path / "c.yml").write_text(f"_BASE_: {root / CONFIG}\n{READER}")
     run = ["epoch=5", "worker_num=0", "log_iter=100", "snapshot_epoch=5", f"save_dir={tmp_path}"]
     cfg = load_config(tmp_path / "c.yml", [*run, f"TrainDataset.dataset_dir={tmp_path}"])
-    trainer, resident = build_trainer(cfg, None, TrainOptions()), Resident()
+    trainer, resident = assemble(Experiment.parse(cfg)).trainer, Resident()
     trainer._hooks = (*trainer._hooks, resident)
     trainer.train()
     print([round(value) for value in resident.megabytes[::20]])

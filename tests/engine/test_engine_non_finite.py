@@ -15,9 +15,9 @@ from engine_toy import BATCHES, Loader, Student, make_trainer
 from ppkd.config import Config, build
 from ppkd.data.annotation import Annotation
 from ppkd.distill import DistillModel, FrozenTeacher
-from ppkd.engine.non_finite import Guard, image_namer, repeat_command
+from ppkd.engine.non_finite import image_namer, repeat_command
 from ppkd.engine.optimizer_state import export_state
-from ppkd.engine.precision import Precision, ScaledPrecision
+from ppkd.engine.precision import ScaledPrecision
 from ppkd.engine.saved_batch import load_batch, save_batch
 from ppkd.utils.errors import DataError, TrainingError
 from ppkd.utils.serialization import read_weights
@@ -59,9 +59,9 @@ def faulty_trainer(folder, fault, at, **settings):
 def everything(trainer):
     """All numbers that a step changes: weights, statistics, optimizer, average."""
     found = {name: tensor.numpy().copy() for name, tensor in trainer.model.state_dict().items()}
-    for name, kinds in export_state(trainer.optimizer, dict(trainer.model.named_parameters())).items():
+    for name, kinds in export_state(trainer.update.optimizer, dict(trainer.model.named_parameters())).items():
         found.update({f"{name}/{kind}": array for kind, array in kinds.items()})
-    average = trainer._ema.state()
+    average = trainer.update.ema.state()
     return {**found, **average.pop("averages"), **{name: np.array(value) for name, value in average.items()}}
 
 
@@ -102,8 +102,7 @@ def test_single_broken_steps_do_not_end_a_run_and_leave_no_trace_in_its_files(tm
 @pytest.mark.parametrize(("stop_after", "last"), [(1, BATCHES + 2), (3, BATCHES + 4)])
 def test_the_run_ends_after_so_many_in_a_row_before_a_good_checkpoint_is_overwritten(tmp_path, stop_after, last):
     model = Faulty("term", at=range(BATCHES + 2, 99))
-    trainer = make_trainer(tmp_path, model=model)
-    trainer._guard = Guard(model, Precision(), folder=tmp_path, stop_after=stop_after)
+    trainer = make_trainer(tmp_path, model=model, stop_after=stop_after)
     with pytest.raises(TrainingError, match=rf"step {last} \(epoch 1.*The run ends: .*base_lr"):
         trainer.train()
     assert (tmp_path / "0.pdparams").is_file() and not (tmp_path / "1.pdparams").exists()
@@ -115,11 +114,10 @@ def test_a_finite_step_starts_the_count_anew_and_zero_never_ends_the_run(tmp_pat
     trainer.train()
     assert trainer.position.epoch == 3
     model = Faulty("term", at=range(1, 99))
-    trainer = make_trainer(tmp_path / "never", model=model)
-    trainer._guard = Guard(model, Precision(), folder=tmp_path, stop_after=0)
+    trainer = make_trainer(tmp_path / "never", model=model, stop_after=0)
     trainer.train()
     assert trainer.position.epoch == 3
-    assert len(list((tmp_path / "non_finite").glob("*.npz"))) == 5
+    assert len(list((tmp_path / "never" / "non_finite").glob("*.npz"))) == 5
 
 
 def test_a_good_step_reads_one_flag_from_the_device(tmp_path, monkeypatch):
@@ -134,12 +132,10 @@ def test_a_good_step_reads_one_flag_from_the_device(tmp_path, monkeypatch):
     assert read == ["numpy"]
 
 
-def test_an_overflow_under_loss_scaling_lowers_the_scale_and_is_no_fault(tmp_path):
+def test_an_overflow_under_loss_scaling_lowers_the_scale_and_is_no_fault(tmp_path, rounding):
     model = Faulty("gradient", at=[1])
-    trainer = make_trainer(tmp_path, model=model)
     precision = ScaledPrecision("O1")
-    trainer._precision = trainer._gradients._precision = precision
-    trainer._guard = Guard(model, precision, folder=tmp_path, stop_after=1)
+    trainer = make_trainer(tmp_path, model=model, precision=precision, stop_after=1)
     for images in list(Loader())[:3]:
         trainer.run_step([images], 0.05)
     assert precision.scale == 512

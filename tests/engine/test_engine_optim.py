@@ -140,5 +140,5 @@ def test_a_wrong_setting_names_the_place_of_its_block(tmp_path):
     file = tmp_path / "c.yml"
     file.write_text("architecture: YOLOv3\nepoch: 1\nOptimizerBuilder:\n  optimizer: {type: Adamw}\n")
     with pytest.raises(ConfigError, match=r"c\.yml:\d: OptimizerBuilder.*'Adamw'; did you mean 'AdamW'") as error:
-        build_optimizer(load_config(file), [])
+        build_optimizer(load_config(file))
     assert any(f"c.yml:{line}:" in str(error.value) for line in (3, 4))

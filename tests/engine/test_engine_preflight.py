@@ -14,15 +14,17 @@ import paddle
 import pytest
 
 from ppkd.config import load_config
-from ppkd.config.options import Preflight
 from ppkd.data.shapes import draw_shapes
+from ppkd.distill import preflight_teacher
 from ppkd.distill.build import build_losses
-from ppkd.engine import preflight, preflight_teacher, random_state, train
-from ppkd.engine.preflight import run_preflight, untouched
-from ppkd.engine.preflight_report import pair_table
-from ppkd.engine.preflight_teacher import judge_teacher
-from ppkd.engine.run import TrainOptions, build_trainer
+from ppkd.distill.preflight import FirstLosses, check_teacher
+from ppkd.distill.preflight_report import pair_table
+from ppkd.distill.preflight_teacher import judge_teacher
+from ppkd.engine import random_state
 from ppkd.engine.saved_batch import save_batch
+from ppkd.experiment import Experiment, TrainOptions, preflight, train
+from ppkd.experiment.assembly import assemble
+from ppkd.experiment.preflight import run_preflight, untouched
 from ppkd.models import build_detector
 from ppkd.utils.errors import ConfigError, PPKDError, TrainingError
 from ppkd.utils.serialization import read_pickle, read_weights
@@ -30,6 +32,7 @@ from ppkd.utils.serialization import read_pickle, read_weights
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 SLIM = "slim/distill/yolov3_l2.yml"
 READERS = ("TrainReader.sample_transforms.2", "EvalReader.sample_transforms.1")
+DRY = TrainOptions(dry_run=True)
 MANY, FEW = 24, 3
 """Evaluation images: enough to judge a teacher, and too few."""
 
@@ -86,10 +89,11 @@ def test_nothing_is_changed_by_looking(settings, weights, monkeypatch):
     monkeypatch.setattr(preflight_teacher, "CHANCE", -1.0)
     cfg = load_config(CONFIG, settings)
     slim = slim_of(weights, "losses.mgd={type: MGD}", "student.inherit=[neck]")
-    trainer = build_trainer(cfg, slim, TrainOptions())
+    assembly = assemble(Experiment.parse(cfg, slim))
+    trainer = assembly.trainer
     trainer.model.train()
     before = state(trainer)
-    run_preflight(cfg, slim, trainer, resumed=False)
+    run_preflight(assembly)
     np.testing.assert_equal(state(trainer), before)
 
 
@@ -99,7 +103,7 @@ def test_a_run_with_it_ends_with_the_same_bits_as_one_without(settings, weights,
     folders = []
     for name in ("with", "without"):
         if name == "without":
-            monkeypatch.setattr("ppkd.engine.run.run_preflight", lambda *a, **k: None)
+            monkeypatch.setattr("ppkd.experiment.training.run_preflight", lambda *a, **k: None)
         folders.append(train(load_config(CONFIG, [*settings, f"filename={name}"]), slim_of(weights)))
     one, two = (read_weights(folder / "model_final") for folder in folders)
     np.testing.assert_equal(one, two)
@@ -109,7 +113,7 @@ def test_a_run_with_it_ends_with_the_same_bits_as_one_without(settings, weights,
 
 def test_a_dry_run_reports_and_writes_nothing_but_its_log(settings, weights, tmp_path):
     cfg = load_config(CONFIG, [*settings, "filename=dry", "preflight.evaluate=false"])
-    folder = train(cfg, slim_of(weights), dry_run=True)
+    folder = train(cfg, slim_of(weights), options=DRY)
     assert files(folder) == ["train.log"]
     log = (folder / "train.log").read_text()
     assert "Teacher: fingerprint " in log
@@ -120,12 +124,13 @@ def test_a_dry_run_reports_and_writes_nothing_but_its_log(settings, weights, tmp
 
 def test_the_first_losses_are_those_of_the_first_step(settings, weights, monkeypatch):
     cfg, slim = load_config(CONFIG, [*settings, "preflight.evaluate=false"]), slim_of(weights)
-    trainer = build_trainer(cfg, slim, TrainOptions())
+    assembly = assemble(Experiment.parse(cfg, slim))
+    trainer = assembly.trainer
     seen = []
-    monkeypatch.setattr(preflight, "_check_terms", lambda *terms: seen.extend(terms))
-    run_preflight(cfg, slim, trainer, resumed=False)
+    monkeypatch.setattr(FirstLosses, "check", lambda terms: seen.extend([terms.task, terms.distilled]))
+    run_preflight(assembly)
     trainer.train()
-    first = trainer.losses._recent[0]
+    first = trainer.events.losses._recent[0]
     assert {**seen[0], **seen[1]} == pytest.approx({name: v for name, v in first.items() if name != "loss"}, rel=1e-6)
 
 
@@ -144,7 +149,7 @@ def test_adapters_are_told_level_by_level(settings):
 
 def terms_of(caplog, task, distilled, weights):
     caplog.set_level(logging.INFO)
-    preflight._check_terms(task, distilled, weights)
+    FirstLosses(task, distilled, weights).check()
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
@@ -171,7 +176,11 @@ def test_a_term_that_is_not_finite_ends_the_run_before_it_begins(settings, weigh
 def test_a_teacher_that_finds_nothing_is_refused_unless_told_otherwise(settings, weights, tmp_path):
     with pytest.raises(TrainingError, match=r"AP50 0\.0.* on 24 images with \d+ boxes.*preflight\.evaluate=false"):
         train(load_config(CONFIG, [*settings, "filename=kd"]), slim_of(weights))
-    train(load_config(CONFIG, [*settings, "preflight.evaluate=false"]), slim_of(weights), dry_run=True)
+    train(
+        load_config(CONFIG, [*settings, "preflight.evaluate=false"]),
+        slim_of(weights),
+        options=DRY,
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,15 +193,14 @@ def test_a_teacher_that_finds_nothing_is_refused_unless_told_otherwise(settings,
 )
 def test_without_enough_to_go_by_nothing_is_concluded(settings, weights, caplog, overrides, message):
     cfg = load_config(CONFIG, [*settings, *overrides])
-    folder = train(cfg, slim_of(weights), dry_run=True)
+    folder = train(cfg, slim_of(weights), options=DRY)
     assert re.search(message, (folder / "train.log").read_text())
 
 
 def test_a_resumed_run_judges_its_teacher_no_more(settings, weights, monkeypatch):
     monkeypatch.setattr(preflight, "judge_teacher", lambda *a, **k: pytest.fail("judged"))
     cfg, slim = load_config(CONFIG, settings), slim_of(weights)
-    trainer = build_trainer(cfg, slim, TrainOptions())
-    run_preflight(cfg, slim, trainer, resumed=True)
+    run_preflight(assemble(Experiment.parse(cfg, slim, TrainOptions(resume="somewhere"))))
 
 
 def test_a_teacher_no_better_than_the_students_start_is_remarked_on(caplog):
@@ -210,30 +218,33 @@ def test_the_student_is_evaluated_where_it_starts_trained(settings, weights, mon
     monkeypatch.setattr(preflight_teacher, "_judge", lambda figures, *rest: judged.append(len(figures)))
     for starts in (False, True):
         cfg = load_config(CONFIG, settings)
-        model = build_trainer(cfg, slim_of(weights), TrainOptions()).model
-        judge_teacher(cfg, model, Preflight(), starts=starts)
+        assembly = assemble(Experiment.parse(cfg, slim_of(weights)))
+        judge_teacher(cfg, assembly.experiment.runtime, assembly.distilled, starts=starts)
     assert judged == [1, 2]
 
 
 def test_classes_in_another_order_are_refused_and_other_names_remarked_on(settings, weights, caplog):
-    model = build_trainer(load_config(CONFIG, settings), slim_of(weights), TrainOptions()).model
+    model = assemble(Experiment.parse(load_config(CONFIG, settings), slim_of(weights))).trainer.model
     names = ("circle", "square", "triangle", "star")
     with pytest.raises(TrainingError, match=r"in another order: circle, square.*\['box_xywh', 'cls_logits'"):
-        preflight._check_teacher(model, names[::-1])
-    preflight._check_teacher(model, ("circle", "square", "triangle", "moon"))
+        check_teacher(model, names[::-1])
+    check_teacher(model, ("circle", "square", "triangle", "moon"))
     assert "trained on other classes, circle, square, triangle, star" in caplog.text
 
 
 def test_a_batch_from_a_file_takes_the_place_of_the_first_one_gradients_included(settings, tmp_path):
     """NaN passes rectifiers as 0, so a broken image may show in the gradients alone."""
-    first = build_trainer(load_config(CONFIG, settings), None, TrainOptions()).loader.peek(0, 1)
+    first = assemble(Experiment.parse(load_config(CONFIG, settings))).trainer.loader.peek(0, 1)
     for name, factor in (("good", 1.0), ("bad", float("nan"))):
         save_batch(tmp_path / f"{name}.npz", {**first, "image": first["image"] * factor})
     settings = [*settings, "filename=again"]
-    train(load_config(CONFIG, [*settings, f"preflight.batch={tmp_path / 'good.npz'}"]), dry_run=True)
+    train(load_config(CONFIG, [*settings, f"preflight.batch={tmp_path / 'good.npz'}"]), options=DRY)
     assert "Every gradient of this batch is finite" in (tmp_path / "again" / "train.log").read_text()
     with pytest.raises(TrainingError, match=r"gradient of .* is not finite.*Pixels of image \d+, "):
-        train(load_config(CONFIG, [*settings, f"preflight.batch={tmp_path / 'bad.npz'}"]), dry_run=True)
+        train(
+            load_config(CONFIG, [*settings, f"preflight.batch={tmp_path / 'bad.npz'}"]),
+            options=DRY,
+        )
 
 
 def test_mistakes_in_its_settings_are_named(settings):
@@ -242,7 +253,7 @@ def test_mistakes_in_its_settings_are_named(settings):
         ("preflight.images=few", "images"),
     ):
         with pytest.raises(ConfigError, match=message):
-            train(load_config(CONFIG, [*settings, override]), dry_run=True)
+            train(load_config(CONFIG, [*settings, override]), options=DRY)
 
 
 def test_streams_and_statistics_are_as_before_even_after_an_error():
@@ -261,7 +272,7 @@ def test_streams_and_statistics_are_as_before_even_after_an_error():
 
 def test_it_takes_seconds(settings, weights):
     cfg, slim = load_config(CONFIG, [*settings, "preflight.evaluate=false"]), slim_of(weights)
-    trainer = build_trainer(cfg, slim, TrainOptions())
+    assembly = assemble(Experiment.parse(cfg, slim))
     started = time.perf_counter()
-    run_preflight(cfg, slim, trainer, resumed=False)
+    run_preflight(assembly)
     assert time.perf_counter() - started < 10

@@ -11,7 +11,7 @@ import pytest
 from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
 from ppkd.deploy.infer import infer
-from ppkd.engine import evaluate_config, train
+from ppkd.experiment import evaluate_config, train
 from ppkd.models import build_detector
 from ppkd.models.weights import load_weights
 from ppkd.utils.errors import ConfigError, PPKDError, WeightsError

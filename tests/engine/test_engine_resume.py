@@ -15,6 +15,7 @@ from engine_toy import BATCHES, Distilled, Loader, make_trainer
 from ppkd.engine.checkpoint_files import resolve
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.interrupt import continue_command
+from ppkd.engine.precision import GROW_EVERY, ScaledPrecision
 from ppkd.utils.class_names import class_names
 from ppkd.utils.errors import TrainingError, WeightsError
 from ppkd.utils.serialization import read_pickle
@@ -74,6 +75,19 @@ def test_resumed_run_ends_with_the_same_bits(tmp_path, kind, optimizer, step):
     assert (resumed.position.epoch, resumed.position.batch) == divmod(step + 1, BATCHES) or step == 2 * BATCHES - 1
     resumed.train()
     assert_same(everything(tmp_path / "whole"), everything(tmp_path / "parts"))
+
+
+def test_a_resumed_run_goes_on_with_the_loss_scale_of_float16(tmp_path, rounding):
+    precision = ScaledPrecision("O1")
+    precision.scale, precision._since = 256.0, GROW_EVERY - BATCHES - 3
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(tmp_path, precision=precision, extra=[StopAt(BATCHES - 1)]).train()
+    assert read_pickle(tmp_path / "middle.pdstates")["precision"] == {"scale": 256.0, "since": GROW_EVERY - 3}
+    resumed = make_trainer(tmp_path, precision=ScaledPrecision("O1"), seed=99, epochs=2)
+    resumed.resume(tmp_path / "middle")
+    assert resumed.update.precision.state() == {"scale": 256.0, "since": GROW_EVERY - 3}
+    resumed.train()
+    assert resumed.update.precision.state() == {"scale": 512.0, "since": BATCHES - 3}
 
 
 def test_results_of_a_resumed_run_are_those_of_an_unbroken_one(tmp_path):

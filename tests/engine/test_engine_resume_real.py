@@ -8,8 +8,8 @@ from test_engine_resume import StopAt, assert_same, everything
 
 from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
-from ppkd.engine import train
-from ppkd.engine.run import TrainOptions, build_trainer
+from ppkd.experiment import Experiment, TrainOptions, train
+from ppkd.experiment.assembly import assemble
 from ppkd.models import build_detector
 from ppkd.utils.errors import TrainingError
 from ppkd.utils.serialization import write_weights
@@ -40,7 +40,11 @@ def slim_file(folder, shapes, config, losses):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("amp", [False, True], ids=["float32", "amp"])
-def test_adapters_unlabelled_images_averages_and_accumulation_go_on_exactly(root, shapes, tmp_path, monkeypatch, amp):
+def test_adapters_unlabelled_images_averages_and_accumulation_go_on_exactly(
+    root, shapes, tmp_path, monkeypatch, request, amp
+):
+    if amp:
+        request.getfixturevalue("as_on_a_gpu")
     monkeypatch.chdir(root)
     slim = slim_file(
         tmp_path, shapes, YOLO, "{mgd: {type: MGD, weight: 1.0e-6, lambda_mgd: 0.5}, l2: {type: OutputL2}}"
@@ -51,12 +55,12 @@ def test_adapters_unlabelled_images_averages_and_accumulation_go_on_exactly(root
         options = [*settings(shapes, tmp_path, 2, *more)[1:], f"worker_num={workers}"]
         return load_config(YOLO, options)
 
-    train(run("whole", 0), slim, amp=amp)
-    broken = build_trainer(run("parts", 0), slim, TrainOptions(amp=amp))
+    train(run("whole", 0), slim, options=TrainOptions(amp=amp))
+    broken = assemble(Experiment.parse(run("parts", 0), slim, TrainOptions(amp=amp))).trainer
     broken._hooks = (*broken._hooks, StopAt(4))
     with pytest.raises(KeyboardInterrupt):
         broken.train()
-    train(run("parts", 2), slim, amp=amp, resume=tmp_path / "parts")
+    train(run("parts", 2), slim, options=TrainOptions(amp=amp, resume=tmp_path / "parts"))
     assert_same(everything(tmp_path / "whole"), everything(tmp_path / "parts"))
 
 
@@ -70,7 +74,7 @@ def test_another_teacher_file_or_setting_is_refused_before_a_step(root, shapes, 
     changed = load_config(YOLO, [*options, "epoch=2", "OptimizerBuilder.optimizer.beta2=0.9"])
     message = r"another teacher taught it \(fingerprint .*\); OptimizerBuilder\.optimizer\.beta2: was 0\.99, now 0\.9\."
     with pytest.raises(TrainingError, match=message):
-        train(changed, slim, resume=tmp_path / "run")
-    train(changed, slim, resume=tmp_path / "run", force=True)
+        train(changed, slim, TrainOptions(resume=tmp_path / "run"))
+    train(changed, slim, TrainOptions(resume=tmp_path / "run", force=True))
     log = (tmp_path / "run" / "train.log").read_text()
     assert log.count("WARNING: Forced to go on from") == 2 and "Epoch: [1] [2/3]" in log

@@ -19,9 +19,9 @@ from test_engine_resume import assert_same, everything
 
 from ppkd.config import load_config, runtime
 from ppkd.data.shapes import draw_shapes
-from ppkd.engine import distill, evaluate_config, train
-from ppkd.engine.preparation import log_size
-from ppkd.engine.run import TrainOptions, build_trainer
+from ppkd.experiment import Experiment, TrainOptions, distill, evaluate_config, train
+from ppkd.experiment.assembly import assemble
+from ppkd.experiment.parts import log_size
 from ppkd.models import build_detector
 from ppkd.utils.errors import ConfigError, DataError, PPKDError, WeightsError
 from ppkd.utils.logger import setup_logger
@@ -78,7 +78,7 @@ def teacher(root, shapes, tmp_path_factory):
 @pytest.mark.slow
 def test_training_evaluates_and_evaluation_of_the_file_gives_the_same_figures(settings, tmp_path):
     cfg = load_config(CONFIG, [*settings, "use_ema=true", "print_params=true", "print_flops=true"])
-    folder = train(cfg, evaluate=True)
+    folder = train(cfg, options=TrainOptions(evaluate=True))
     assert folder == tmp_path / "yolov3_mobilenet_v1_x0.25_160_shapes"
     figures = evaluate_config(cfg, str(folder / "model_final"), output_dir=tmp_path / "evaluation")
     last = rows(folder)[-1]
@@ -100,11 +100,11 @@ def test_training_evaluates_and_evaluation_of_the_file_gives_the_same_figures(se
 @pytest.mark.slow
 def test_enable_ce_repeats_number_by_number_in_the_files_order(settings):
     configs = [load_config(CONFIG, [*settings, "epoch=1", f"filename={name}"]) for name in ("first", "second")]
-    first, second = (rows(train(cfg, enable_ce=True)) for cfg in configs)
+    first, second = (rows(train(cfg, options=TrainOptions(enable_ce=True))) for cfg in configs)
     for row in first + second:
         row.pop("batch_cost")
     assert first == second
-    trainer = build_trainer(configs[0], None, TrainOptions(enable_ce=True))
+    trainer = assemble(Experiment.parse(configs[0], options=TrainOptions(enable_ce=True))).trainer
     seen = [im_id for batch in trainer.loader for im_id in batch["im_id"].flatten().tolist()]
     assert seen == [annotation.im_id for annotation in trainer.loader.dataset.annotations]
 
@@ -116,13 +116,14 @@ def on_cpu_only():
 
 def test_what_needs_a_gpu_says_in_one_line_that_it_goes_without(settings):
     on_cpu_only()
-    log = train(load_config(CONFIG, [*settings, "epoch=1", "use_gpu=true"]), amp=True) / "train.log"
-    assert log.read_text().count("running on the CPU") == 1
-    assert log.read_text().count("Mixed precision: bfloat16, level O1; rounded as on a GPU") == 1
+    cfg = load_config(CONFIG, [*settings, "epoch=1", "use_gpu=true"])
+    log = (train(cfg, options=TrainOptions(amp=True)) / "train.log").read_text()
+    assert log.count("running on the CPU") == 1
+    assert log.count("--amp does nothing on a CPU") == 1 and "Mixed precision" not in log
 
 
 def test_casting_on_a_cpu_really_does_nothing():
-    """The reason for rounding instead; when this fails, Paddle has learnt it and ``--amp`` should use it."""
+    """The reason for float32; when this fails, Paddle has learnt it and ``--amp`` should use it."""
     on_cpu_only()
     with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
         assert paddle.nn.Linear(2, 2)(paddle.ones([1, 2])).dtype == paddle.float32
@@ -150,7 +151,7 @@ def test_mistakes_stop_before_anything_heavy_and_stand_in_the_log(settings, tmp_
 def test_visualdl_is_asked_for_by_name_when_it_is_missing(settings, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "visualdl", None)
     with pytest.raises(ConfigError, match="pip install visualdl"):
-        train(load_config(CONFIG, settings), use_vdl=True)
+        train(load_config(CONFIG, settings), options=TrainOptions(use_vdl=True))
 
 
 @pytest.mark.slow
@@ -160,7 +161,7 @@ def test_visualdl_gets_losses_and_rates_and_the_profiler_its_trace(settings, mon
     monkeypatch.setitem(sys.modules, "visualdl", SimpleNamespace(LogWriter=lambda folder: writer))
     trace = tmp_path / "model.profile"
     options = f"batch_range=[1,3];profile_path={trace}"
-    train(load_config(CONFIG, [*settings, "epoch=1"]), use_vdl=True, profiler_options=options)
+    train(load_config(CONFIG, [*settings, "epoch=1"]), options=TrainOptions(use_vdl=True, profiler_options=options))
     names = {scalar[0] for scalar in written[:-1]}
     assert {"loss", "loss_xy", "learning_rate"} <= names
     assert [scalar[2] for scalar in written[:-1] if scalar[0] == "loss"] == [0, 1, 2]

@@ -12,7 +12,7 @@ from ppkd.engine.schedules import (
     LearningRate,
     LinearWarmup,
     PiecewiseDecay,
-    build_schedule,
+    build_learning_rate,
 )
 from ppkd.utils.errors import ConfigError
 
@@ -24,6 +24,16 @@ def rates(schedulers, base_lr=0.1, steps_per_epoch=10):
 def test_warmup_is_a_line_from_the_start_factor_to_the_base_rate():
     rate = rates([PiecewiseDecay(gamma=0.1, milestones=[2, 3]), LinearWarmup(steps=4, start_factor=0.2)])
     assert [rate(step) for step in range(5)] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
+
+
+def test_the_first_step_after_the_warmup_is_the_decays():
+    """Where the decay begins below the base rate, a warm-up that is one step too long shows."""
+    for warmup in (LinearWarmup(epochs=1), LinearWarmup(steps=10), ExpWarmup(epochs=1)):
+        rate = rates([PiecewiseDecay(gamma=0.5, milestones=[1]), warmup], base_lr=1.0)
+        assert rate(9) == pytest.approx(warmup.factor(0.9))
+        assert [rate(10), rate(11)] == pytest.approx([0.5, 0.5])
+    absolute = rates([PiecewiseDecay(values=[0.2, 0.1], milestones=[5]), LinearWarmup(steps=4)], base_lr=1.0)
+    assert [absolute(4), absolute(5)] == pytest.approx([0.2, 0.2])
 
 
 def test_milestones_count_epochs_and_a_single_gamma_is_divided_by_ten_each_time():
@@ -87,7 +97,7 @@ def test_from_a_file_with_tags(tmp_path):
         "LearningRate:\n  base_lr: 0.4\n  schedulers:\n  - !PiecewiseDecay {gamma: 0.1, milestones: [3]}\n"
         "  - !LinearWarmup {start_factor: 0.5, steps: 2}\n"
     )
-    rate = build_schedule(load_config(file), steps_per_epoch=4)
+    rate = build_learning_rate(load_config(file)).schedule(4)
     assert [rate(step) for step in (0, 1, 2, 11, 12)] == pytest.approx([0.2, 0.3, 0.4, 0.4, 0.04])
 
 
@@ -95,14 +105,14 @@ def test_a_mistyped_setting_names_the_file_and_the_nearest_name(tmp_path):
     file = tmp_path / "a.yml"
     file.write_text("LearningRate:\n  schedulers:\n  - !CosineDecay {max_epoch: 3}\n")
     with pytest.raises(ConfigError, match=r"a\.yml:3.*max_epoch.*max_epochs"):
-        build_schedule(load_config(file), steps_per_epoch=4)
+        build_learning_rate(load_config(file)).schedule(4)
 
 
 def test_schedulers_that_are_no_list_are_refused(tmp_path):
     file = tmp_path / "c.yml"
     file.write_text("architecture: YOLOv3\nLearningRate:\n  base_lr: 0.1\n  schedulers: 3\n")
     with pytest.raises(ConfigError, match=r"c\.yml:4: LearningRate\.schedulers is 3, expected a list"):
-        build_schedule(load_config(file), steps_per_epoch=4)
+        build_learning_rate(load_config(file)).schedule(4)
 
 
 def test_the_rate_follows_the_batch_when_asked(caplog):

@@ -136,6 +136,18 @@ def test_evaluation_keeps_the_best_model_and_writes_the_figures(tmp_path, caplog
     assert names == set(rows(tmp_path)[0])
 
 
+@pytest.mark.parametrize(
+    ("values", "best"), [([0.4, 0.4, 0.4], 0), ([0.2, 0.4, 0.4], 1), ([float("nan"), 0.0, 0.0], 1)]
+)
+def test_the_first_of_equal_models_stays_the_best(tmp_path, values, best):
+    trainer = make_trainer(tmp_path, extra=[Evaluation(SnapshotPlan(1), Loader(batches=1), FakeMetric(values))])
+    trainer.train()
+    assert trainer.position.best_epoch == best
+    kept, of_epoch = (read_weights(tmp_path / name)["head.weight"] for name in ("best_model", str(best)))
+    assert np.array_equal(kept, of_epoch)
+    assert not np.array_equal(kept, read_weights(tmp_path / "model_final")["head.weight"])
+
+
 def test_evaluation_leaves_training_as_it_was(tmp_path):
     """With and without evaluation the trained bits are the same, with batch statistics, dropout and an average."""
     hook = Evaluation(SnapshotPlan(1), Loader(batches=2), FakeMetric([0.1, 0.1, 0.1]))
@@ -161,6 +173,19 @@ def test_broken_weights_are_never_saved(tmp_path):
     with pytest.raises(TrainingError, match=r"head\.weight"):
         trainer.save("0")
     assert not list(tmp_path.glob("0.*"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_adapters_are_never_saved(tmp_path, value):
+    """They are no part of the weights that are shipped, but a run could not go on from them."""
+    trainer = make_trainer(tmp_path, kind="distilled")
+    trainer.save("0")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    trainer.model.losses["l2"].bias.set_value(np.full([3], value, "float32"))
+    for name in ("0", "1"):
+        with pytest.raises(TrainingError, match=rf"losses\.l2\.bias has values that are not finite, so '{name}'"):
+            trainer.save(name)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_frozen_parts_are_not_handed_to_the_optimizer(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mutations import NAMES, SCALARS, altered, damaged
 
 from ppkd.config import load_config
-from ppkd.engine.preparation import check_all
+from ppkd.experiment import Experiment
 from ppkd.utils.errors import PPKDError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ PIECES = st.sampled_from(
 
 def loads_or_refuses(path: Path) -> None:
     try:
-        check_all(load_config(path), None)
+        Experiment.parse(load_config(path)).check()
     except PPKDError as error:
         assert str(error)
 
@@ -68,7 +68,7 @@ def test_senseless_settings_of_a_distillation(content: Any, scratch: Path) -> No
     plain = load_config(ROOT / "configs/shapes/gfl_r18_160_shapes.yml")
     (scratch / "slim.yml").write_text(yaml.safe_dump(content), encoding="utf-8", errors="surrogatepass")
     try:
-        check_all(plain, load_config(scratch / "slim.yml"))
+        Experiment.parse(plain, load_config(scratch / "slim.yml")).check()
     except PPKDError as error:
         assert str(error)
 
@@ -76,6 +76,6 @@ def test_senseless_settings_of_a_distillation(content: Any, scratch: Path) -> No
 @given(key=st.lists(NAMES | st.sampled_from([*PLAIN, "0", "name"]), max_size=4).map(".".join), value=SCALARS | PIECES)
 def test_overrides(key: str, value: Any) -> None:
     try:
-        check_all(load_config(ROOT / "configs/shapes/gfl_r18_160_shapes.yml", [f"{key}={value}"]), None)
+        Experiment.parse(load_config(ROOT / "configs/shapes/gfl_r18_160_shapes.yml", [f"{key}={value}"])).check()
     except PPKDError as error:
         assert re.match(r"-o|settings|.+: ", str(error))

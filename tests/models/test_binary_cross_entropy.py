@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
-
 from ppkd.distill.losses.gid_terms import response_terms
-from ppkd.distill.losses.kd_quality_focal import KDQualityFocalLoss
+
+from ppkd.distill.divergence import KDQualityFocalLoss
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss
 from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.losses.varifocal_loss import VarifocalLoss
-from ppkd.structures import YOLORecord
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
 
 
 def value_and_gradient(logits, targets):
@@ -61,12 +61,14 @@ TEACHER = paddle.to_tensor([[[0.7, -1.2, 2.0], [-0.4, 1.5, -3.0], [0.1, 0.2, -0.
 def yolo_record(logits):
     """[1, 3, 3] read as one anchor's numbers at three cells."""
     cells = logits.transpose([0, 2, 1]).reshape([1, 1, 3, 3, 1])
-    return YOLORecord(
-        neck=[],
-        box_xywh=[paddle.concat([cells, cells[:, :, :1]], axis=2)],
-        objectness=[cells[:, :, :1]],
-        cls_logits=[cells],
-    )
+    entries = {
+        "cls_logits": Entry("class", "grid", (LevelSpec(3, 8),), activation="sigmoid"),
+        "objectness": Entry("quality", "grid", (LevelSpec(1, 8),), activation="sigmoid"),
+        "box_xywh": Entry("box", "grid", (LevelSpec(4, 8),), coding="yolo"),
+    }
+    boxes = paddle.concat([cells, cells[:, :, :1]], axis=2)
+    tensors = {"cls_logits": [cells], "objectness": [cells[:, :, :1]], "box_xywh": [boxes]}
+    return Record(DetectorSpec("YOLOv3", 3, entries), tensors)
 
 
 USERS = {

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import paddle
 from paddle import Tensor
 
@@ -14,6 +11,10 @@ from ppkd.structures.boxes import xyxy_to_cxcywh
 
 def cells_inside(boxes: Tensor, chosen: Tensor, stride: int, height: int, width: int) -> Tensor:
     """1 in the cells that some chosen box covers (:func:`cell_spans`), 0 elsewhere: float32 [N, height, width].
+
+    This is DeFeat's rule. :meth:`Regions.inside` of localisation distillation asks for a cell's centre strictly inside
+    of the box, and FGD's :func:`box_masks` rounds outwards on a map scaled to the unpadded image: three published
+    rules that choose different cells along a box's borders.
 
     Args:
         boxes: corners float32 [N, M, 4] in pixels.
@@ -46,7 +47,8 @@ def cells_of_anchors(
     """1 in the cells with an anchor that overlaps a chosen box more than ``threshold`` times as much as the level's
     best anchor does (Wang et al., arXiv 1906.03609), 0 elsewhere: float32 [N, height, width].
 
-    Overlaps of all cells are outer products of overlaps along the two axes, and that of the best is theirs.
+    Overlaps of all cells are outer products of overlaps along the two axes, and so is the best one's. The best anchor
+    is that of the level, as published; :meth:`Regions.fine_grained` compares with the best of all levels.
 
     Args:
         boxes: corners float32 [N, M, 4] in pixels.
@@ -79,13 +81,3 @@ def _shared(boxes: Tensor, anchors: Tensor, stride: int, cells: int, pixel: floa
 
 def _area(boxes: Tensor, pixel: float) -> Tensor:
     return (xyxy_to_cxcywh(boxes)[..., 2:] + pixel).prod(axis=-1)
-
-
-def centred_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Anchors float32 [A, 4] around the origin: sides ``scales`` times the ``stride`` at each height / width ratio."""
-    halves = [
-        (scale * stride / math.sqrt(ratio) / 2, scale * stride * math.sqrt(ratio) / 2)
-        for scale in scales
-        for ratio in ratios
-    ]
-    return paddle.to_tensor([[-x, -y, x, y] for x, y in halves], dtype="float32")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from paddle import Tensor
 
-from ppkd.distill.cells.boxes import cells_inside, cells_of_anchors, centred_anchors
+from ppkd.distill.cells.anchors import centred_anchors
+from ppkd.distill.cells.boxes import cells_inside, cells_of_anchors
 from ppkd.distill.cells.levels import box_levels
 from ppkd.structures.truth import Truth
 

@@ -1,19 +1,17 @@
-"""Distillation losses, one method per file: formulas on tensors, and the classes that wire them to records."""
+"""Distillation losses, one method per file or folder: formulas on tensors, and the classes that wire them."""
 
 from ppkd.distill.cells.regions import RegionFinder
+from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
-from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss
-from ppkd.distill.losses.defeat_head import DeFeatHead, DeFeatHeadLoss
+from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss, DeFeatHead, DeFeatHeadLoss
 from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
 from ppkd.distill.losses.gid import GID
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
-from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
-from ppkd.distill.losses.kd_quality_focal import KDQualityFocalLoss
 from ppkd.distill.losses.ld import LD
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Unpack
 
 from paddle import Tensor
 
 from ppkd.config import register
 from ppkd.distill.cells.regions import RegionFinder, Regions
-from ppkd.distill.losses.region_kd import Region, RegionKD
-from ppkd.distill.schedule import WeightSchedule
+from ppkd.distill.loss import Wiring
+from ppkd.distill.region_kd import Region, RegionKD
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DetectorSpec, Record
 
@@ -28,12 +28,14 @@ class ClassKD(RegionKD):
             region, which the published code computes with the weight 0.
         T: temperature.
         finder: how the regions are found; the defaults are those of the published numbers.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`.
 
     Raises:
-        SpecError: one of the two records no class logits, or classes or anchors differ.
+        SpecError: one of the two records no class logits cell by cell, or classes or anchors differ.
     """
+
+    default_weight = 10.0
+    entry = "cls_logits"
 
     def __init__(
         self,
@@ -43,22 +45,15 @@ class ClassKD(RegionKD):
         region: Region = "main",
         T: float = 2.0,
         finder: RegionFinder | None = None,
-        weight: float = 10.0,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        super().__init__(
-            student, teacher, entry="cls_logits", region=region, T=T, finder=finder, weight=weight, schedule=schedule
-        )
+        super().__init__(student, teacher, region=region, T=T, finder=finder, **wiring)
 
-    def rows(self, level: Tensor) -> Tensor:
-        """Logits [N, A, C, H, W] as [N * H * W * A, C]."""
-        return level.transpose([0, 3, 4, 1, 2]).reshape([-1, level.shape[2]])
-
-    def weights(self, student: Record, regions: Regions) -> list[Tensor]:
+    def weights(self, record: Record, regions: Regions) -> list[Tensor]:
         """The share of each anchor in the mean over those of the region's cells."""
         cells = regions.main() if self.region == "main" else [value > 0 for value in regions.valuable()]
-        logits = cast(DenseRecord, student).cls_logits
-        return [_shares(chosen, logits[i].shape[1]) for i, chosen in enumerate(cells)]
+        levels = zip(cells, record[self.entry], strict=True)
+        return [_shares(chosen, logits.shape[1]) for chosen, logits in levels]
 
 
 def _shares(cells: Tensor, anchors: int) -> Tensor:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, cast
+from typing import Unpack
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.losses.kd_kl_div import KnowledgeDistillationKLDivLoss
-from ppkd.distill.losses.kd_quality_focal import KDQualityFocalLoss
+from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.maps import align_conv
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.distill.teacher import FrozenTeacher
+from ppkd.distill.side import Progress, Side
+from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.normaliser import over_batch
-from ppkd.models.postprocess.dense_decode import join_levels
-from ppkd.structures import DetectorSpec, Record
+from ppkd.models.postprocess.dense_decode import count_places, join_levels
+from ppkd.structures import DetectorSpec, Record, best_scores
+from ppkd.structures.truth import Truth
+from ppkd.utils.errors import SpecError
 
 EPS = 1e-6
-BOX_WEIGHTS = {"box_dist": 4.0, "box_deltas": 1.0}
-"""Published for distributions of sides (GFL) and for offsets of anchors (RetinaNet)."""
+TOWERS = ("cls_features", "box_features")
+BOX_WEIGHTS = {"distribution": 4.0, "deltas": 1.0}
+"""Published by the teacher's coding of boxes: for GFL, and for RetinaNet. Nothing is published for other codings: 1."""
 
 
 @register
@@ -37,7 +38,7 @@ class CrossKD(DistillLoss):
     * Classes: :class:`KDQualityFocalLoss` over all anchors that the assigner does not ignore, divided by the number of
       positive ones.
     * Boxes, each weighted by the teacher's highest score there: of a teacher with distributions of sides, their
-      divergence (the sum over bins, mean over sides), divided by the sum of the weights; of one with offsets of anchors
+      divergence (the sum over bins, mean over sides), divided by the sum of the weights; of one with any other coding
       1 - GIoU of the decoded boxes, divided by the number of positive anchors.
 
     Everything is compared in the teacher's terms: classes, anchors and kind of boxes of the student may be others. The
@@ -48,18 +49,18 @@ class CrossKD(DistillLoss):
         teacher: what the teacher records; where the towers' channels differ, a 1x1 convolution for each tower, which
             is not the paper's, aligns the student's.
         cls_weight: factor on the classes' part.
-        box_weight: factor on the boxes' part; by default the published one, 4 for distributions and 1 for offsets.
+        box_weight: factor on the boxes' part; by default 4 for distributions and 1 for other codings.
         beta: how fast the classes' part fades where the teacher is met.
         T: temperature of the distributions.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`.
 
     Raises:
-        SpecError: one of the two records no features of towers, or no levels pair.
+        SpecError: one of the two records no features of towers, no levels pair, a tower's channels differ between
+            levels, or the teacher's head cannot go on from such features.
     """
 
     paper = "2306.11369"
-    needs_ground_truth = True
+    needs_truth = True
 
     def __init__(
         self,
@@ -70,71 +71,70 @@ class CrossKD(DistillLoss):
         box_weight: float | None = None,
         beta: float = 1.0,
         T: float = 1.0,
-        weight: float = 1.0,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        towers = ("cls_features", "box_features")
-        super().__init__(student, teacher, consumes=towers, weight=weight, schedule=schedule)
-        boxes = next(name for name in BOX_WEIGHTS if name in teacher.entries)
-        self.distributions = boxes == "box_dist"
+        asker = type(self).__name__
+        classes, boxes = (teacher.require_role(role, asker, kind="grid") for role in ("class", "box"))
+        teacher.require_activation(classes, "sigmoid", asker)
+        coding = teacher.entries[boxes].coding
+        same_places = _places(student) == _places(teacher)
+        decoded = () if coding == "distribution" else ("boxes",)
+        needs = Needs(student=("assign",) if same_places else (), teacher=("assign", "complete", *decoded))
+        super().__init__(student, teacher, consumes=TOWERS, needs=needs, kind="grid", **wiring)
+        self.classes, self.boxes, self.coding, self.same_places = classes, boxes, coding, same_places
         self.cls_weight = cls_weight
-        self.box_weight = BOX_WEIGHTS[boxes] if box_weight is None else box_weight
-        self.same_places = _places(student) == _places(teacher)
+        self.box_weight = BOX_WEIGHTS.get(coding, 1.0) if box_weight is None else box_weight
         self.cls_formula = KDQualityFocalLoss(beta=beta)
         self.side_formula = KnowledgeDistillationKLDivLoss(reduction="sum", T=T)
         self.box_formula = GIoULoss()
-        channels = [[spec.entries[name][0].channels for spec in (student, teacher)] for name in towers]
+        channels = [[_channels(asker, spec, tower) for spec in (student, teacher)] for tower in TOWERS]
         self.aligns = nn.LayerList([align_conv(*pair, bias=False) or nn.Identity() for pair in channels])
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
-        """The unweighted loss, a scalar; raises :class:`ValueError` for a context without the teacher."""
-        if context.teacher is None:
-            raise ValueError("CrossKD goes through the teacher's head: its context needs the teacher")
-        ours, theirs = cast(TowerRecord, student), cast(TowerRecord, teacher)
-        crossed = context.teacher.complete(self.cross(ours, theirs))
-        targets = context.targets
-        if targets is None or not self.same_places:
-            targets = context.teacher.detector.assign(theirs, context.batch)
-        counted = self._counted(theirs, targets)
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
+        """The unweighted loss, a scalar."""
+        crossed = teacher.complete(self.cross(student.record, teacher.record))
+        targets = student.targets if self.same_places else None
+        if targets is None:
+            targets = teacher.assign(truth)
+        counted = self._counted(teacher.record, targets)
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
-        classes = self.cls_formula(join_levels(crossed.cls_logits), join_levels(theirs.cls_logits), counted)
-        weight = join_levels(theirs.best_scores()).squeeze(-1).detach() * counted
-        if self.distributions:
-            boxes = self._sides(crossed, theirs, weight)
+        predicted, wanted = (join_levels(record[self.classes]) for record in (crossed, teacher.record))
+        classes = self.cls_formula(predicted, wanted, counted)
+        weight = join_levels(best_scores(teacher.record)).squeeze(-1).detach() * counted
+        if self.coding == "distribution":
+            boxes = self._sides(crossed, teacher.record, weight)
         else:
-            boxes = self._boxes(crossed, theirs, weight, context.teacher) / positives
+            boxes = self._decoded(crossed, teacher, weight) / positives
         return self.cls_weight * classes / positives + self.box_weight * boxes
 
-    def cross(self, student: TowerRecord, teacher: TowerRecord) -> TowerRecord:
+    def cross(self, student: Record, teacher: Record) -> Record:
         """The teacher's record with the student's features; levels that the student lacks keep the teacher's."""
         features = {}
         for align, (name, pairs) in zip(self.aligns, self.pairs.items(), strict=True):
-            levels = [level.detach() for level in getattr(teacher, name)]
+            levels = [level.detach() for level in teacher[name]]
             for pair in pairs:
-                own = align(getattr(student, name)[pair.student].squeeze(1))
+                own = align(student[name][pair.student].squeeze(1))
                 levels[pair.teacher] = with_statistics_of(levels[pair.teacher].squeeze(1), own).unsqueeze(1)
             features[name] = levels
-        return replace(teacher, **features)
+        return teacher.replaced(features)
 
-    def _counted(self, teacher: TowerRecord, targets: Any) -> Tensor:
+    def _counted(self, teacher: Record, targets: PlaceTargets) -> Tensor:
         """1 for anchors on the levels of both that are not ignored, 0 for others, float32 [N, P]."""
         shared = {pair.teacher for pair in self.pairs["cls_features"]}
-        levels = [
-            paddle.full([level.shape[1] * level.shape[3] * level.shape[4]], float(i in shared))
-            for i, level in enumerate(teacher.cls_logits)
-        ]
+        counts = count_places(teacher[self.classes])
+        levels = [paddle.full([count], float(i in shared)) for i, count in enumerate(counts)]
         return (targets.labels >= 0).astype("float32") * paddle.concat(levels)
 
-    def _sides(self, crossed: TowerRecord, teacher: TowerRecord, weight: Tensor) -> Tensor:
-        ours, theirs = (join_levels(cast(DistributionRecord, record).box_dist) for record in (crossed, teacher))
-        bins = ours.shape[-1] // 4
-        rows = [one.reshape([-1, bins]) for one in (ours, theirs)]
+    def _sides(self, crossed: Record, teacher: Record, weight: Tensor) -> Tensor:
+        predicted, wanted = (join_levels(record[self.boxes]) for record in (crossed, teacher))
+        bins = predicted.shape[-1] // 4
+        rows = [sides.reshape([-1, bins]) for sides in (predicted, wanted)]
         divergence = self.side_formula(*rows, weight=weight.flatten().repeat_interleave(4))
         return divergence * (bins / 4) / over_batch(weight.sum()).clip(min=EPS)
 
-    def _boxes(self, crossed: TowerRecord, teacher: TowerRecord, weight: Tensor, guide: FrozenTeacher) -> Tensor:
-        ours, theirs = (paddle.concat(guide.boxes(record), axis=1) for record in (crossed, teacher))
-        return self.box_formula(ours, theirs.detach(), weight)
+    def _decoded(self, crossed: Record, teacher: Side, weight: Tensor) -> Tensor:
+        predicted, wanted = (paddle.concat(levels, axis=1) for levels in (teacher.boxes(crossed), teacher.boxes()))
+        return self.box_formula(predicted, wanted.detach(), weight)
 
 
 def with_statistics_of(model: Tensor, feature: Tensor) -> Tensor:
@@ -154,4 +154,18 @@ def with_statistics_of(model: Tensor, feature: Tensor) -> Tensor:
 
 
 def _places(spec: DetectorSpec) -> list[tuple[int, int]]:
-    return [(level.stride, level.anchors) for level in spec.entries["cls_logits"]]
+    """The stride and the anchors of every level at which the head gives classes; empty where it has no such grid."""
+    return [
+        (level.stride, level.anchors) for name in spec.of("class", kind="grid") for level in spec.entries[name].levels
+    ]
+
+
+def _channels(asker: str, spec: DetectorSpec, tower: str) -> int:
+    """The channels of a tower, for which there is one convolution for all levels, as the towers serve all."""
+    channels = {level.channels for level in spec.entries[tower].levels}
+    if len(channels) > 1:
+        raise SpecError(
+            f"{asker} aligns {tower} by one convolution for all levels, but those of {spec.name} have "
+            f"{sorted(channels)} channels: choose a detector whose towers serve all levels"
+        )
+    return channels.pop()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal, Unpack
 
 import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.cells.regions import RegionFinder, Regions
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.losses.general_instances import general_instances
+from ppkd.distill.general_instances import general_instances
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.maps import align_conv
-from ppkd.distill.pairing import LevelPair
-from ppkd.distill.schedule import WeightSchedule
+from ppkd.distill.means import masked_mean
+from ppkd.distill.pairing import common_levels
+from ppkd.distill.side import Progress, Side
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.structures import DetectorSpec, Record
+from ppkd.structures.truth import Truth
+from ppkd.utils.errors import SpecError
 
 BACKGROUND = 2.0
 """Factor on the cells outside of boxes under ``decouple``."""
@@ -33,17 +36,17 @@ class FeatureImitation(DistillLoss):
         region: the cells. ``finegrained``: those whose anchor overlaps a box more than half as much as its best anchor
             (arXiv 1906.03609). ``fitnet``: those inside of a box. ``decouple``: the same, plus twice the mean over
             those outside (DeFeat, arXiv 2103.14475). ``gibox``: those where the two detectors disagree most
-            (:func:`general_instances`); it also reads class logits and box distributions.
+            (:func:`general_instances`); it also reads class logits and box distributions, one of each per cell.
         finder: how regions are found; the defaults are those of the published numbers.
-        weight: factor on the loss in the total; published are 0.2 to 2.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`. Published weights are 0.2 to 2.
 
     Raises:
         SpecError: one of the two does not record what the region needs.
     """
 
     paper = "2204.05957"
-    needs_ground_truth = True
+    needs_truth = True
+    default_weight = 2.0
 
     def __init__(
         self,
@@ -52,51 +55,61 @@ class FeatureImitation(DistillLoss):
         *,
         region: Literal["finegrained", "fitnet", "decouple", "gibox"] = "finegrained",
         finder: RegionFinder | None = None,
-        weight: float = 2.0,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
         consumes = ["neck", "cls_logits", "box_dist"] if region == "gibox" else ["neck"]
-        super().__init__(student, teacher, consumes=consumes, weight=weight, schedule=schedule)
+        needs = Needs(student=("assign",))
+        super().__init__(student, teacher, consumes=consumes, needs=needs, kind="grid", **wiring)
         self.region = region
         self.finder = finder or RegionFinder()
-        levels, theirs = student.entries["neck"], teacher.entries["neck"]
-        self.strides = [level.stride for level in levels]
-        aligns = [align_conv(levels[p.student].channels, theirs[p.teacher].channels) for p in self.pairs["neck"]]
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
+        if region == "gibox":
+            _require_instances(student)
+        levels, soft_levels = student.entries["neck"].levels, teacher.entries["neck"].levels
+        self.strides = student.entries["neck"].strides
+        aligns = [
+            align_conv(levels[neck.student].channels, soft_levels[neck.teacher].channels) for neck, *_ in self.levels
+        ]
         self.aligns = nn.LayerList([align or nn.Identity() for align in aligns])
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        regions = self.finder([level.shape[-2:] for level in student.neck], self.strides, context)
+        maps, soft_maps = student.record["neck"], teacher.record["neck"]
+        regions = self.finder([level.shape[-2:] for level in maps], self.strides, student, truth)
         assigned = regions.main()
-        cells = self._cells(student, teacher, regions)
+        cells = self._cells(student.record, teacher.record, regions)
         losses = []
-        for align, pair, chosen in zip(self.aligns, self.pairs["neck"], cells, strict=True):
-            gap = align(student.neck[pair.student]) - teacher.neck[pair.teacher].detach()
+        for align, (neck, *_), chosen in zip(self.aligns, self.levels, cells, strict=True):
+            gap = align(maps[neck.student]) - soft_maps[neck.teacher].detach()
             error = (gap * gap).mean(axis=1).flatten(1)
-            value = _mean(error, chosen)
+            value = masked_mean(error, chosen)
             if self.region == "decouple":
-                value = value + BACKGROUND * _mean(error, ~chosen)
-            losses.append(value * (over_batch(assigned[pair.student].astype("float32").sum()) > 0).astype("float32"))
+                value = value + BACKGROUND * masked_mean(error, ~chosen)
+            losses.append(value * (over_batch(assigned[neck.student].astype("float32").sum()) > 0).astype("float32"))
         return paddle.add_n(losses)
 
     def _cells(self, student: Record, teacher: Record, regions: Regions) -> list[Tensor]:
-        """The chosen cells of every pair of levels, bool [N, H * W]."""
-        pairs = self.pairs["neck"]
+        """The chosen cells of every compared level, bool [N, H * W]."""
         if self.region == "gibox":
-            ours, theirs = cast(DistributionRecord, student), cast(DistributionRecord, teacher)
-            return [_disagreement(ours, theirs, pair) for pair in pairs]
+            return [
+                general_instances(
+                    (student["cls_logits"][logits.student], student["box_dist"][sides.student]),
+                    (teacher["cls_logits"][logits.teacher], teacher["box_dist"][sides.teacher]),
+                )
+                for _, logits, sides in self.levels
+            ]
         found = regions.fine_grained() if self.region == "finegrained" else regions.inside()
-        return [found[pair.student] for pair in pairs]
+        return [found[neck.student] for neck, *_ in self.levels]
 
 
-def _disagreement(ours: DistributionRecord, theirs: DistributionRecord, pair: LevelPair) -> Tensor:
-    return general_instances(
-        (ours.cls_logits[pair.student], ours.box_dist[pair.student]),
-        (theirs.cls_logits[pair.teacher], theirs.box_dist[pair.teacher]),
-    )
+def _require_instances(student: DetectorSpec) -> None:
+    """Raise :class:`SpecError` unless :func:`general_instances` can read what the student records.
 
-
-def _mean(error: Tensor, cells: Tensor) -> Tensor:
-    """The mean of ``error`` [N, H * W] over the true ``cells``, 0 if there are none."""
-    chosen = cells.astype("float32")
-    return (error * chosen).sum() / over_batch(chosen.sum()).clip(min=1)
+    What of the teacher pairs with it is alike.
+    """
+    student.require_activation("cls_logits", "sigmoid", "FeatureImitation with the region gibox")
+    if any(level.anchors > 1 for name in ("cls_logits", "box_dist") for level in student.entries[name].levels):
+        raise SpecError(
+            f"FeatureImitation.region is gibox, which compares one box per cell, but {student.name} has several: "
+            "choose finegrained, fitnet or decouple"
+        )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Unpack
 
 import paddle
 from paddle import Tensor
 
 from ppkd.config import register
 from ppkd.distill.cells.regions import RegionFinder, Regions
-from ppkd.distill.losses.region_kd import Region, RegionKD
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DetectorSpec, Record
+from ppkd.distill.loss import Wiring
+from ppkd.distill.region_kd import Region, RegionKD
+from ppkd.distill.side import Progress, Side
+from ppkd.structures import DetectorSpec, Record, best_scores
+from ppkd.structures.truth import Truth
 
 DIVISOR = {"main": 4.0, "valuable": 16.0}
 """What the published code divides the sum over cells and sides by."""
@@ -37,12 +39,16 @@ class LD(RegionKD):
         region: where to distil.
         T: temperature.
         finder: how the regions are found; the defaults are those of the published numbers.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`.
 
     Raises:
-        SpecError: one of the two records no box distributions, or their bins differ.
+        SpecError: one of the two records no box distributions, their bins differ, or the student has no classes to
+            weigh the main region by.
     """
+
+    default_weight = 0.25
+    entry = "box_dist"
+    parts = 4
 
     def __init__(
         self,
@@ -52,31 +58,27 @@ class LD(RegionKD):
         region: Region = "main",
         T: float = 10.0,
         finder: RegionFinder | None = None,
-        weight: float = 0.25,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        super().__init__(
-            student, teacher, entry="box_dist", region=region, T=T, finder=finder, weight=weight, schedule=schedule
-        )
+        super().__init__(student, teacher, region=region, T=T, finder=finder, **wiring)
+        if region == "main":
+            student.require_role("class", "LD", kind="grid")
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        return super().forward(student, teacher, context) / DIVISOR[self.region]
+        return super().forward(student, teacher, truth, at) / DIVISOR[self.region]
 
-    def rows(self, level: Tensor) -> Tensor:
-        """Distributions [N, 1, 4 * bins, H, W] as [N * H * W * 4, bins]."""
-        images, _, channels = level.shape[:3]
-        return level.reshape([images, 4, channels // 4, -1]).transpose([0, 3, 1, 2]).reshape([-1, channels // 4])
-
-    def weights(self, student: Record, regions: Regions) -> list[Tensor]:
+    def weights(self, record: Record, regions: Regions) -> list[Tensor]:
         """The weight of its cell for each of the four sides."""
-        return [cells.flatten().repeat_interleave(4) for cells in self._cells(student, regions)]
+        sides = [self.parts * level.anchors for level in record.spec.entries[self.entry].levels]
+        cells = self._cells(record, regions)
+        return [level.flatten().repeat_interleave(count) for level, count in zip(cells, sides, strict=True)]
 
-    def _cells(self, student: Record, regions: Regions) -> list[Tensor]:
+    def _cells(self, record: Record, regions: Regions) -> list[Tensor]:
         if self.region == "valuable":
             return regions.valuable()
         with paddle.no_grad():
-            scores = cast(DenseRecord, student).best_scores()
+            scores = best_scores(record)
         return [
             best.max(axis=[1, 2]).flatten(1) * main.astype("float32")
             for best, main in zip(scores, regions.main(), strict=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal, Unpack
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.pairing import LevelPair
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.structures import DetectorSpec, Record
+from ppkd.distill.loss import DistillLoss, Wiring
+from ppkd.distill.maps import require_equal_channels
+from ppkd.distill.pairing import common_levels
+from ppkd.distill.side import Progress, Side
+from ppkd.structures import DetectorSpec
+from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
 
 Prediction = Literal["probabilities", "logits"]
@@ -43,20 +45,17 @@ class PFIFeatureLoss(nn.Layer):
         prediction: Prediction = "probabilities",
     ) -> None:
         super().__init__()
-        if not adapt and student_channels != teacher_channels:
-            raise SpecError(
-                f"PFI.adapt is false, but the maps have {student_channels} (student) and {teacher_channels} (teacher) "
-                "channels: set it to true"
-            )
+        if not adapt:
+            require_equal_channels("PFI.adapt is false", student_channels, teacher_channels, "set it to true")
         self.prediction = prediction
         self.adapt = nn.Conv2D(student_channels, teacher_channels, 1) if adapt else nn.Identity()
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, stu_logits: Tensor, tea_logits: Tensor) -> Tensor:
         """The loss of features [N, C, H, W] and class logits [N, K, H, W], a scalar."""
-        ours, theirs = stu_logits, tea_logits.detach()
+        predicted, wanted = stu_logits, tea_logits.detach()
         if self.prediction == "probabilities":
-            ours, theirs = F.sigmoid(ours), F.sigmoid(theirs)
-        disagreement = _mean_square(ours - theirs)
+            predicted, wanted = F.sigmoid(predicted), F.sigmoid(wanted)
+        disagreement = _mean_square(predicted - wanted)
         return (disagreement * _mean_square(self.adapt(stu_feature) - tea_feature.detach())).mean()
 
 
@@ -73,8 +72,7 @@ class PFI(DistillLoss):
         teacher: what the teacher records, with the same classes and anchors.
         adapt: put a 1x1 convolution before the comparison of features.
         prediction: what of the class logits is compared.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`.
 
     Raises:
         SpecError: one of the two records no class logits, classes or anchors differ, or channels do and nothing
@@ -82,6 +80,7 @@ class PFI(DistillLoss):
     """
 
     paper = "2112.04840"
+    default_weight = 1.5
 
     def __init__(
         self,
@@ -90,31 +89,28 @@ class PFI(DistillLoss):
         *,
         adapt: bool = True,
         prediction: Prediction = "probabilities",
-        weight: float = 1.5,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        super().__init__(student, teacher, consumes=["neck", "cls_logits"], weight=weight, schedule=schedule)
-        necks = {pair.stride: pair for pair in self.pairs["neck"]}
-        self.levels: list[tuple[LevelPair, LevelPair]] = [
-            (necks[pair.stride], pair) for pair in self.pairs["cls_logits"] if pair.stride in necks
-        ]
-        ours, theirs = student.entries["neck"], teacher.entries["neck"]
-        channels = [(ours[neck.student].channels, theirs[neck.teacher].channels) for neck, _ in self.levels]
+        super().__init__(student, teacher, consumes=["neck", "cls_logits"], kind="grid", **wiring)
+        if prediction == "probabilities":
+            student.require_activation("cls_logits", "sigmoid", "PFI")
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
+        maps, soft_maps = student.entries["neck"].levels, teacher.entries["neck"].levels
+        channels = [(maps[neck.student].channels, soft_maps[neck.teacher].channels) for neck, _ in self.levels]
         try:
             formulas = [PFIFeatureLoss(*level, adapt=adapt, prediction=prediction) for level in channels]
         except SpecError as error:
             raise SpecError(f"{student.name} from {teacher.name}: {error}") from error
         self.formulas = nn.LayerList(formulas)
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        ours, theirs = cast(DenseRecord, student), cast(DenseRecord, teacher)
         values = [
             formula(
-                ours.neck[neck.student],
-                theirs.neck[neck.teacher],
-                ours.cls_logits[logits.student].flatten(1, 2),
-                theirs.cls_logits[logits.teacher].flatten(1, 2),
+                student.record["neck"][neck.student],
+                teacher.record["neck"][neck.teacher],
+                student.record["cls_logits"][logits.student].flatten(1, 2),
+                teacher.record["cls_logits"][logits.teacher].flatten(1, 2),
             )
             for formula, (neck, logits) in zip(self.formulas, self.levels, strict=True)
         ]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal, Unpack
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.losses.answering import answering
-from ppkd.distill.schedule import WeightSchedule
-from ppkd.models.postprocess.dense_decode import by_anchor
-from ppkd.structures import DetectorSpec, Record
+from ppkd.distill.cells.answering import answering
+from ppkd.distill.loss import DistillLoss, Needs, Wiring
+from ppkd.distill.side import Progress, Side
+from ppkd.models.postprocess.dense_decode import count_places, join_levels
+from ppkd.structures import DetectorSpec
+from ppkd.structures.truth import Truth
 
 Score = Literal["logits", "probabilities"]
 
@@ -43,12 +44,12 @@ class RankMimickingLoss(nn.Layer):
         boxes = labels.shape[1]
         group = paddle.where(positive, box, paddle.full_like(box, boxes))
         label = paddle.take_along_axis(labels, box, axis=1).unsqueeze(2)
-        ours, theirs = (self._scores(logits, label) for logits in (stu_logits, tea_logits.detach()))
+        student, teacher = (self._scores(logits, label) for logits in (stu_logits, tea_logits.detach()))
         if self.ordered:
-            ours, theirs, group = _ordered(ours, group), _ordered(theirs, group), group.sort(axis=1)
-        our_log, their_log = (_log_softmax(scores, group, boxes + 1) for scores in (ours, theirs))
-        divergence = _sums(their_log.exp() * (their_log - our_log), group, boxes + 1)[:, :boxes]
-        places = _sums(paddle.ones_like(theirs), group, boxes + 1)[:, :boxes]
+            student, teacher, group = _ordered(student, group), _ordered(teacher, group), group.sort(axis=1)
+        student_log, teacher_log = (_log_softmax(scores, group, boxes + 1) for scores in (student, teacher))
+        divergence = _sums(teacher_log.exp() * (teacher_log - student_log), group, boxes + 1)[:, :boxes]
+        places = _sums(paddle.ones_like(teacher), group, boxes + 1)[:, :boxes]
         answered = (places > 0).astype("float32").sum(axis=1)
         return (divergence.sum(axis=1) / answered.clip(min=1)).mean()
 
@@ -88,15 +89,15 @@ class RankMimicking(DistillLoss):
         teacher: what the teacher records, with the same classes and anchors.
         score: what of the class logits goes into the softmax.
         ordered: sort the scores of a box before they are compared.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`.
 
     Raises:
-        SpecError: one of the two records no class logits, or classes or anchors differ.
+        SpecError: one of the two records no class logits cell by cell, or classes or anchors differ.
     """
 
     paper = "2112.04840"
-    needs_ground_truth = True
+    needs_truth = True
+    default_weight = 4.0
 
     def __init__(
         self,
@@ -105,24 +106,25 @@ class RankMimicking(DistillLoss):
         *,
         score: Score = "logits",
         ordered: bool = False,
-        weight: float = 4.0,
-        schedule: WeightSchedule | None = None,
+        **wiring: Unpack[Wiring],
     ) -> None:
-        super().__init__(student, teacher, consumes=["cls_logits"], weight=weight, schedule=schedule)
-        self.strides = [level.stride for level in student.entries["cls_logits"]]
+        needs = Needs(student=("assign",))
+        super().__init__(student, teacher, consumes=["cls_logits"], needs=needs, kind="grid", **wiring)
+        if score == "probabilities":
+            student.require_activation("cls_logits", "sigmoid", "RankMimicking")
+        self.strides = student.entries["cls_logits"].strides
         self.formula = RankMimickingLoss(score=score, ordered=ordered)
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        ours, theirs = cast(DenseRecord, student).cls_logits, cast(DenseRecord, teacher).cls_logits
+        levels, soft_levels = student.record["cls_logits"], teacher.record["cls_logits"]
         pairs = self.pairs["cls_logits"]
-        found = answering(ours, self.strides, context)
-        sizes = [level.shape[1] * level.shape[3] * level.shape[4] for level in ours]
-        positive, box = (places.split(sizes, axis=1) for places in (found.positive, found.box))
+        found = answering(levels, self.strides, student, truth)
+        positive, box = (places.split(count_places(levels), axis=1) for places in (found.positive, found.box))
         return self.formula(
-            paddle.concat([by_anchor(ours[pair.student]) for pair in pairs], axis=1),
-            paddle.concat([by_anchor(theirs[pair.teacher]) for pair in pairs], axis=1),
+            join_levels([levels[pair.student] for pair in pairs]),
+            join_levels([soft_levels[pair.teacher] for pair in pairs]),
             paddle.concat([positive[pair.student] for pair in pairs], axis=1),
             paddle.concat([box[pair.student] for pair in pairs], axis=1),
-            pad_truth(context.batch).labels,
+            truth.labels,
         )

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import NamedTuple, Unpack
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss
-from ppkd.distill.schedule import WeightSchedule
+from ppkd.distill.loss import DistillLoss, Wiring
+from ppkd.distill.pairing import common_levels
+from ppkd.distill.side import Progress, Side
 from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy
 from ppkd.structures import DetectorSpec, Record
+from ppkd.structures.truth import Truth
+
+ENTRIES = ("box_xywh", "objectness", "cls_logits")
+
+
+class RawLevel(NamedTuple):
+    """The raw numbers of one level, [N, A, K, H, W]: boxes, objectness and class logits."""
+
+    box: Tensor
+    objectness: Tensor
+    cls: Tensor
 
 
 class DistillYOLOv3Loss(nn.Layer):
@@ -33,30 +46,25 @@ class DistillYOLOv3Loss(nn.Layer):
         super().__init__()
         self.loss_weight = weight
 
-    def forward(self, student: YOLORecord, teacher: YOLORecord) -> Tensor:
+    def forward(self, student: Record, teacher: Record) -> Tensor:
         """The loss, a scalar; both records hold raw numbers, and no gradient flows to the teacher's."""
-        levels = zip(
-            student.box_xywh,
-            student.objectness,
-            student.cls_logits,
-            teacher.box_xywh,
-            teacher.objectness,
-            teacher.cls_logits,
-            strict=True,
-        )
-        return self.loss_weight * paddle.add_n([_level(*level) for level in levels])
+        levels, soft_levels = (zip(*(record[name] for name in ENTRIES), strict=True) for record in (student, teacher))
+        return self.of_levels([RawLevel(*level) for level in levels], [RawLevel(*level) for level in soft_levels])
+
+    def of_levels(self, student: Sequence[RawLevel], teacher: Sequence[RawLevel]) -> Tensor:
+        """The loss of these levels, a scalar."""
+        pairs = zip(student, teacher, strict=True)
+        return self.loss_weight * paddle.add_n([_level(level, soft_level) for level, soft_level in pairs])
 
 
-def _level(
-    box: Tensor, objectness: Tensor, cls: Tensor, soft_box: Tensor, soft_objectness: Tensor, soft_cls: Tensor
-) -> Tensor:
-    weight = F.sigmoid(soft_objectness.detach())
-    centre = _cross_entropy(box[:, :, :2], F.sigmoid(soft_box[:, :, :2]))
-    size = (box[:, :, 2:] - soft_box[:, :, 2:].detach()).abs()
+def _level(student: RawLevel, teacher: RawLevel) -> Tensor:
+    weight = F.sigmoid(teacher.objectness.detach())
+    centre = _cross_entropy(student.box[:, :, :2], F.sigmoid(teacher.box[:, :, :2]))
+    size = (student.box[:, :, 2:] - teacher.box[:, :, 2:].detach()).abs()
     boxes = ((centre + size).sum(axis=2, keepdim=True) * weight).mean()
-    classes = (_cross_entropy(cls, F.sigmoid(soft_cls)).mean(axis=2, keepdim=True) * weight).mean()
-    present = (soft_objectness > 0).astype(objectness.dtype)
-    return boxes + classes + _cross_entropy(objectness, present).mean()
+    classes = (_cross_entropy(student.cls, F.sigmoid(teacher.cls)).mean(axis=2, keepdim=True) * weight).mean()
+    present = (teacher.objectness > 0).astype(student.objectness.dtype)
+    return boxes + classes + _cross_entropy(student.objectness, present).mean()
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -70,30 +78,28 @@ class YOLOv3FineGrained(DistillLoss):
     Args:
         student: what the student records.
         teacher: what the teacher records.
-        weight: factor on the loss in the total.
-        schedule: how the weight changes with the epoch.
+        wiring: see :class:`Wiring`.
 
     Raises:
         SpecError: one of the two is no YOLOv3, or their classes or anchors differ.
     """
 
     paper = "1805.06361"
+    default_weight = 1000.0
 
-    def __init__(
-        self,
-        student: DetectorSpec,
-        teacher: DetectorSpec,
-        *,
-        weight: float = 1000.0,
-        schedule: WeightSchedule | None = None,
-    ) -> None:
-        entries = ("box_xywh", "objectness", "cls_logits")
-        super().__init__(student, teacher, consumes=entries, weight=weight, schedule=schedule)
+    def __init__(self, student: DetectorSpec, teacher: DetectorSpec, **wiring: Unpack[Wiring]) -> None:
+        super().__init__(student, teacher, consumes=ENTRIES, kind="grid", **wiring)
+        self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
         self.formula = DistillYOLOv3Loss(weight=1.0)
 
-    def forward(self, student: Record, teacher: Record, context: Context) -> Tensor:
+    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        pairs = self.pairs["objectness"]
-        ours = cast(YOLORecord, student).levels([pair.student for pair in pairs])
-        theirs = cast(YOLORecord, teacher).levels([pair.teacher for pair in pairs])
-        return self.formula(ours, theirs)
+        return self.formula.of_levels(
+            [_raw(student.record, [pair.student for pair in level]) for level in self.levels],
+            [_raw(teacher.record, [pair.teacher for pair in level]) for level in self.levels],
+        )
+
+
+def _raw(record: Record, places: Sequence[int]) -> RawLevel:
+    """The level that is at ``places`` in the entries of ``record``."""
+    return RawLevel(*(record[name][place] for name, place in zip(ENTRIES, places, strict=True)))

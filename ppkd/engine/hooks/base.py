@@ -1,33 +1,63 @@
-"""The events of a training run."""
+"""The events of a training run, and what hooks see of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from ppkd.engine.trainer import Step, Trainer
+from ppkd.engine.events import EventStorage, Step
+from ppkd.engine.position import Position
+from ppkd.engine.protocols import BatchLoader, Trainable
+from ppkd.engine.schedules import Schedule
+
+
+class TrainingRun(Protocol):
+    """What hooks see of the run they belong to.
+
+    Attributes:
+        model: what is trained.
+        loader: the training batches.
+        schedule: the learning rate by step.
+        epochs: how many epochs the whole run has.
+        position: how far it is.
+        events: the figures of the present epoch, to read and to add to.
+    """
+
+    model: Trainable
+    loader: BatchLoader
+    schedule: Schedule
+    epochs: int
+    position: Position
+    events: EventStorage
+
+    def save(self, name: str) -> Path:
+        """Write a checkpoint."""
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the student carries the weights that are shipped."""
 
 
 class Hook:
     """Does nothing at any event; subclasses override those they need."""
 
-    def before_train(self, trainer: Trainer) -> None:
+    def before_train(self, run: TrainingRun) -> None:
         """Once, after a resume."""
 
-    def before_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def before_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Before the first step of an epoch, or of the rest of a resumed one."""
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
-        """After the update; ``trainer.position`` is already that of the next step."""
+    def after_step(self, run: TrainingRun, step: Step) -> None:
+        """After the update; ``run.position`` is already that of the next step."""
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """After the last step of ``epoch``; what is saved now continues here, so that nothing is left out."""
 
-    def epoch_done(self, trainer: Trainer, epoch: int) -> None:
-        """After all that ``after_epoch`` does; ``trainer.position`` is the next epoch's start, and recorded."""
+    def epoch_done(self, run: TrainingRun, epoch: int) -> None:
+        """After all that ``after_epoch`` does; ``run.position`` is the next epoch's start, and recorded."""
 
-    def after_train(self, trainer: Trainer) -> None:
+    def after_train(self, run: TrainingRun) -> None:
         """Once, when all epochs are done."""
 
-    def close(self, trainer: Trainer) -> None:
+    def close(self, run: TrainingRun) -> None:
         """Once, whatever ended the run."""

@@ -8,15 +8,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.events import Step
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.signals import Interrupted, SignalWatch
 from ppkd.utils import processes
 from ppkd.utils.logger import get_logger
-
-if TYPE_CHECKING:
-    from ppkd.engine.trainer import Step, Trainer
 
 NAME = "interrupted"
 SCRIPT = "train.py"
@@ -36,29 +33,29 @@ class StopOnSignal(Hook):
         self._every = every
         self._open = ExitStack()
 
-    def before_train(self, trainer: Trainer) -> None:
+    def before_train(self, run: TrainingRun) -> None:
         """Begin to watch."""
         self._open.enter_context(self._watch.installed())
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
+    def after_step(self, run: TrainingRun, step: Step) -> None:
         """Stop when a signal has come."""
         if step.batch % self._every == 0:
-            self._stop(trainer)
+            self._stop(run)
 
-    def epoch_done(self, trainer: Trainer, epoch: int) -> None:
+    def epoch_done(self, run: TrainingRun, epoch: int) -> None:
         """Stop when a signal came while the epoch was evaluated; a run that is done ends normally."""
-        if trainer.position.epoch < trainer.epochs:
-            self._stop(trainer)
+        if run.position.epoch < run.epochs:
+            self._stop(run)
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _stop(self, run: TrainingRun) -> None:
         if processes.any_of(self._watch.received is not None):
-            path = trainer.save(NAME)
+            path = run.save(NAME)
             processes.wait_for_all()
             command = continue_command(path, sys.argv)
-            logger.info("Stopped after %d steps. Continue with: %s", trainer.position.step, command)
+            logger.info("Stopped after %d steps. Continue with: %s", run.position.step, command)
             raise Interrupted(self._watch.received or signal.SIGTERM)
 
-    def close(self, trainer: Trainer) -> None:
+    def close(self, run: TrainingRun) -> None:
         """Give the signals back."""
         self._open.close()
 
@@ -66,7 +63,7 @@ class StopOnSignal(Hook):
 def continue_command(checkpoint: Path, argv: Sequence[str]) -> str:
     """The command line that resumes from ``checkpoint``: that of this process, with its ``-r`` replaced."""
     if Path(argv[0]).name != SCRIPT:
-        return f"resume={checkpoint} in ppkd.engine.train, or tools/{SCRIPT} with -r {checkpoint}"
+        return f"resume={checkpoint} in ppkd.TrainOptions, or tools/{SCRIPT} with -r {checkpoint}"
     kept: list[str] = []
     arguments = iter(argv)
     for argument in arguments:

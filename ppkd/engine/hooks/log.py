@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import deque
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.events import Step
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.loss_window import WINDOW
 from ppkd.utils.logger import get_logger
 from ppkd.utils.progress import Bar, progress
-
-if TYPE_CHECKING:
-    from ppkd.engine.trainer import Step, Trainer
 
 logger = get_logger(__name__)
 
@@ -27,22 +24,22 @@ class LogLines(Hook):
         self._seconds = 0.0
         self._steps = 0
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
+    def after_step(self, run: TrainingRun, step: Step) -> None:
         """Count the step; log when it is its turn."""
         self._recent.append(step)
         self._seconds += step.batch_cost
         self._steps += 1
         if step.batch % self._log_iter == 0:
-            trainer.losses.read()
-            logger.info(self._line(trainer, step))
+            run.events.losses.read()
+            logger.info(self._line(run, step))
 
-    def _line(self, trainer: Trainer, step: Step) -> str:
-        per_epoch = len(trainer.loader)
+    def _line(self, run: TrainingRun, step: Step) -> str:
+        per_epoch = len(run.loader)
         batch_cost = sum(recent.batch_cost for recent in self._recent) / len(self._recent)
         data_cost = sum(recent.data_cost for recent in self._recent) / len(self._recent)
         images = sum(recent.images for recent in self._recent) / len(self._recent)
-        left = (trainer.epochs - step.epoch) * per_epoch - step.batch
-        losses = " ".join(f"{name}: {value:.6f}" for name, value in trainer.losses.medians().items())
+        left = (run.epochs - step.epoch) * per_epoch - step.batch
+        losses = " ".join(f"{name}: {value:.6f}" for name, value in run.events.losses.medians().items())
         return (
             f"Epoch: [{step.epoch}] [{step.batch:{len(str(per_epoch))}d}/{per_epoch}] "
             f"learning_rate: {step.learning_rate:.6f} {losses} "
@@ -58,21 +55,21 @@ class TrainingBar(Hook):
         self._open = ExitStack()
         self._bar: Bar | None = None
 
-    def before_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def before_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Show the bar."""
-        self._bar = self._open.enter_context(progress(f"Epoch {epoch}/{trainer.epochs}", len(trainer.loader)))
-        self._bar.advance(trainer.position.batch)
+        self._bar = self._open.enter_context(progress(f"Epoch {epoch}/{run.epochs}", len(run.loader)))
+        self._bar.advance(run.position.batch)
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
+    def after_step(self, run: TrainingRun, step: Step) -> None:
         """Move it, with the last loss that was read."""
-        loss = trainer.losses.medians().get("loss")
+        loss = run.events.losses.medians().get("loss")
         if self._bar is not None:
             self._bar.advance(1, note=None if loss is None else f"loss {loss:.4f}")
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Take it away."""
         self._open.close()
 
-    def close(self, trainer: Trainer) -> None:
+    def close(self, run: TrainingRun) -> None:
         """Take it away."""
         self._open.close()

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ppkd.engine.hooks.base import Hook
-from ppkd.engine.protocols import Prepares
-
-if TYPE_CHECKING:
-    from ppkd.distill.preparation import TrainingSet
-    from ppkd.engine.trainer import Trainer
+from ppkd.data.training_set import TrainingSet
+from ppkd.engine.hooks.base import Hook, TrainingRun
 
 
 class Preparation(Hook):
@@ -22,8 +16,7 @@ class Preparation(Hook):
     def __init__(self, images: TrainingSet) -> None:
         self._images = images
 
-    def before_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def before_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Prepare, where the epoch begins."""
-        model = trainer.model
-        if trainer.position.batch == 0 and isinstance(model, Prepares) and model.due(epoch):
-            model.prepare(epoch, self._images)
+        if run.position.batch == 0 and run.model.due(epoch):
+            run.model.prepare(epoch, self._images)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import paddle
 
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.events import Step
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.utils.errors import ConfigError, nearest
 from ppkd.utils.logger import get_logger
-
-if TYPE_CHECKING:
-    from ppkd.engine.trainer import Step, Trainer
 
 KEYS = ("batch_range", "profile_path", "state", "tracer_option")
 STATES = ("CPU", "GPU", "All")
@@ -67,7 +65,7 @@ class Profiler(Hook):
         self._profiler: Any = None
         self._done = 0
 
-    def before_train(self, trainer: Trainer) -> None:
+    def before_train(self, run: TrainingRun) -> None:
         """Start the profiler, which waits for its range."""
         from paddle.profiler import Profiler as PaddleProfiler
         from paddle.profiler import ProfilerTarget, export_chrome_tracing
@@ -83,7 +81,7 @@ class Profiler(Hook):
         )
         self._profiler.start()
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
+    def after_step(self, run: TrainingRun, step: Step) -> None:
         """Tell the profiler; stop it after its range."""
         self._done += 1
         if self._profiler is None:
@@ -92,7 +90,7 @@ class Profiler(Hook):
         if self._done == self._options.last:
             self._finish()
 
-    def close(self, trainer: Trainer) -> None:
+    def close(self, run: TrainingRun) -> None:
         """Stop the profiler of a run that was shorter than its range."""
         if self._profiler is not None:
             self._finish()

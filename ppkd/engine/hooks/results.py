@@ -6,13 +6,10 @@ import csv
 import io
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.events import Step
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.utils.atomic import atomic_open
-
-if TYPE_CHECKING:
-    from ppkd.engine.trainer import Step, Trainer
 
 FILE_NAME = "results.csv"
 BATCH_COST = "batch_cost"
@@ -29,26 +26,26 @@ class Results(Hook):
         self._rows: list[dict[str, str]] = []
         self._costs: list[float] = []
 
-    def before_train(self, trainer: Trainer) -> None:
+    def before_train(self, run: TrainingRun) -> None:
         """Read the rows of a resumed run."""
-        if trainer.position.step and self._file.is_file():
+        if run.position.step and self._file.is_file():
             with self._file.open(newline="", encoding="utf-8") as stream:
-                self._rows = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.position.epoch]
+                self._rows = [row for row in csv.DictReader(stream) if int(row["epoch"]) < run.position.epoch]
 
-    def before_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def before_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Forget the durations of the epoch before."""
         self._costs.clear()
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
+    def after_step(self, run: TrainingRun, step: Step) -> None:
         """Keep the step's duration."""
         self._costs.append(step.batch_cost)
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Add the epoch's row."""
-        step = trainer.position.step
+        step = run.position.step
         costs = {BATCH_COST: statistics.median(self._costs)} if self._costs else {}
-        numbers = {**costs, **trainer.losses.means(), **trainer.figures}
-        row = {"epoch": str(epoch), "step": str(step), "learning_rate": f"{trainer.schedule(step - 1):.8g}"}
+        numbers = {**costs, **run.events.losses.means(), **run.events.figures}
+        row = {"epoch": str(epoch), "step": str(step), "learning_rate": f"{run.schedule(step - 1):.8g}"}
         self._rows.append({**row, **{name: f"{value:.6g}" for name, value in numbers.items()}})
         self._write()
 

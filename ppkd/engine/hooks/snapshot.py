@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ppkd.engine import environment
 from ppkd.engine.evaluation import Metric, evaluate
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ppkd.engine.trainer import Trainer
     from ppkd.structures import Batch
 
 FINAL = "model_final"
@@ -28,13 +26,13 @@ class SnapshotPlan:
     def __init__(self, interval: int) -> None:
         self._interval = interval
 
-    def due(self, trainer: Trainer, epoch: int) -> bool:
+    def due(self, run: TrainingRun, epoch: int) -> bool:
         """Whether ``epoch`` ends with a checkpoint."""
-        return (epoch + 1) % self._interval == 0 or epoch == trainer.epochs - 1
+        return (epoch + 1) % self._interval == 0 or epoch == run.epochs - 1
 
-    def name(self, trainer: Trainer, epoch: int) -> str:
+    def name(self, run: TrainingRun, epoch: int) -> str:
         """The file name of that checkpoint, without extension."""
-        return FINAL if epoch == trainer.epochs - 1 else str(epoch)
+        return FINAL if epoch == run.epochs - 1 else str(epoch)
 
 
 class Snapshot(Hook):
@@ -43,10 +41,10 @@ class Snapshot(Hook):
     def __init__(self, plan: SnapshotPlan) -> None:
         self._plan = plan
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Save when it is the epoch's turn."""
-        if self._plan.due(trainer, epoch):
-            trainer.save(self._plan.name(trainer, epoch))
+        if self._plan.due(run, epoch):
+            run.save(self._plan.name(run, epoch))
 
 
 class Evaluation(Hook):
@@ -68,17 +66,16 @@ class Evaluation(Hook):
         self._loader = loader
         self._metric = metric
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Evaluate when the epoch ended with a checkpoint."""
-        if not self._plan.due(trainer, epoch):
+        if not self._plan.due(run, epoch):
             return
-        with trainer.averaged():
-            environment.share_statistics(trainer.model.deployable())
-            trainer.figures = evaluate(trainer.model.deployable(), self._loader, self._metric)
-        position, value = trainer.position, trainer.figures[self._metric.headline]
-        improved = not math.isnan(value) and (position.best is None or value > position.best)
-        if improved:
-            position.best, position.best_epoch = value, epoch
-        if improved:
-            trainer.save(BEST)
-        logger.info("Best test bbox ap is %0.3f.", value if position.best is None else position.best)
+        with run.averaged():
+            environment.share_statistics(run.model.deployable())
+            figures = evaluate(run.model.deployable(), self._loader, self._metric)
+        run.events.put(figures)
+        value = figures[self._metric.headline]
+        if run.position.improve(value):
+            run.save(BEST)
+        best = run.position.best
+        logger.info("Best test bbox ap is %0.3f.", value if best is None else best)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.events import Step
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.utils.visualdl import open_writer
-
-if TYPE_CHECKING:
-    from ppkd.engine.trainer import Step, Trainer
 
 
 class VisualDL(Hook):
@@ -22,19 +19,19 @@ class VisualDL(Hook):
         self._writer = open_writer(folder)
         self._log_iter = log_iter
 
-    def after_step(self, trainer: Trainer, step: Step) -> None:
+    def after_step(self, run: TrainingRun, step: Step) -> None:
         """Write the losses when it is their turn."""
         if step.batch % self._log_iter == 0:
-            trainer.losses.read()
-            for name, value in trainer.losses.medians().items():
+            run.events.losses.read()
+            for name, value in run.events.losses.medians().items():
                 self._writer.add_scalar(name, value, step.number)
             self._writer.add_scalar("learning_rate", step.learning_rate, step.number)
 
-    def after_epoch(self, trainer: Trainer, epoch: int) -> None:
+    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Write the figures."""
-        for name, value in trainer.figures.items():
+        for name, value in run.events.figures.items():
             self._writer.add_scalar(name, value, epoch)
 
-    def close(self, trainer: Trainer) -> None:
+    def close(self, run: TrainingRun) -> None:
         """Flush."""
         self._writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Self
 
 import paddle
@@ -27,7 +28,7 @@ class Detector(nn.Layer):
 
     def abilities(self) -> Abilities:
         """What this detector can do beyond recording, by the names of :mod:`ppkd.structures.abilities`."""
-        return {"features": self.features, "scores": scores, "assign": self.assign}
+        return {"features": self.features, "scores": scores, "assign": self.assign, "predict": self.predict}
 
     @abstractmethod
     def features(self, batch: Batch) -> list[Tensor]:
@@ -68,6 +69,17 @@ class Detector(nn.Layer):
 
     def set_progress(self, epoch: float) -> None:
         """Tell a detector whose training changes on the way where it is; 1.5 is the middle of the second epoch."""
+
+    def due(self, epoch: int) -> bool:
+        """Whether training calls :meth:`prepare` before ``epoch``: a detector alone has nothing to prepare."""
+        return False
+
+    def prepare(self, epoch: int, images: object) -> None:
+        """Make something of the training set before ``epoch``: nothing here."""
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """The hashes of the frozen models that training learns from, by name: none."""
+        return {}
 
     @property
     def post_process(self) -> PostProcess | None:

@@ -36,9 +36,8 @@ class FocalLoss(nn.Layer):
         classes = logits.shape[-1]
         wanted = F.one_hot(labels.clip(min=0), classes + 1)[..., :-1]
         logits = logits.astype("float32")
-        score = F.sigmoid(logits)
         weight = self.alpha * wanted + (1 - self.alpha) * (1 - wanted)
-        miss = 1 - (score * wanted + (1 - score) * (1 - wanted))
+        miss = (F.sigmoid(logits) - wanted).abs()
         error = weight * binary_cross_entropy(logits, wanted) * miss**self.gamma
         counted = (labels >= 0).astype("float32").unsqueeze(-1)
         return (error * counted).sum() * self.loss_weight

@@ -1,0 +1,115 @@
+"""The figures of trained weights on the evaluation set of a configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppkd.config import Config, check, runtime
+from ppkd.config.value import freeze
+from ppkd.data import build_loader
+from ppkd.engine import environment, precision
+from ppkd.engine.evaluation import evaluate
+from ppkd.experiment.parts import open_dataset
+from ppkd.metrics import Metric, build_metric
+from ppkd.metrics.metric import BBOX_FILE
+from ppkd.models.trained import trained_detector
+from ppkd.utils.class_names import refuse_other_names
+from ppkd.utils.errors import DataError
+from ppkd.utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+
+def evaluate_config(
+    cfg: Config,
+    weights: str | None = None,
+    *,
+    output_dir: str | os.PathLike[str] = ".",
+    classwise: bool = False,
+    json_eval: bool = False,
+    save_prediction_only: bool = False,
+    amp: bool = False,
+) -> dict[str, float]:
+    """The figures of the detector of ``cfg`` on its ``EvalDataset``.
+
+    Every ``.pdparams`` is a plain student, so nothing of a distillation is needed here.
+
+    Args:
+        cfg: the detector's configuration.
+        weights: path or URL; the configuration's ``weights`` if not given.
+        output_dir: where ``bbox.json``, ``metrics.json`` and the curves of ``classwise`` go.
+        classwise: a table and precision-recall curves of every class.
+        json_eval: score the ``bbox.json`` that is already in ``output_dir`` instead of running the detector.
+        save_prediction_only: write ``bbox.json`` and compute nothing.
+        amp: mixed precision.
+
+    Raises:
+        PPKDError: the configuration, the data set or the weights are wrong.
+    """
+    if weights is not None:
+        cfg = cfg.merge(freeze({"weights": weights}))
+    check(cfg)
+    settings = runtime(cfg)
+    dataset = open_dataset(cfg, "EvalDataset", settings.num_classes)
+    metric = build_metric(
+        cfg, settings, dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only
+    )
+    if json_eval:
+        return score_file(Path(output_dir) / BBOX_FILE, metric)
+    gpu = environment.choose_device(settings.use_gpu)
+    detector = trained_detector(cfg)
+    refuse_other_names(
+        detector.class_names,
+        dataset.class_names,
+        where=cfg.where("EvalDataset"),
+        label="EvalDataset",
+        source=f"{settings.weights} was trained on",
+    )
+    loader = build_loader(cfg, "Eval", dataset)
+    numbers = precision.choose(amp=amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu)
+    with numbers.casting():
+        return evaluate(detector, loader, metric)
+
+
+def score_file(path: Path, metric: Metric) -> dict[str, float]:
+    """The figures of the detections in a COCO result file, which :class:`Metric` wrote.
+
+    Raises :class:`DataError` when the file is missing, malformed, or of another data set.
+    """
+    records = _read_records(path)
+    classes = {category: index for index, category in enumerate(metric.dataset.category_ids)}
+    rows: dict[int, list[list[float]]] = {annotation.im_id: [] for annotation in metric.dataset.annotations}
+    for record in records:
+        try:
+            rows[record["image_id"]].append(_row(record, classes))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: {record} does not belong to this data set ({error})") from error
+    for im_id, found in rows.items():
+        result = {"bbox": np.array(found, np.float64).reshape(-1, 6), "bbox_num": np.array([len(found)])}
+        metric.update({"im_id": np.array([[im_id]])}, result)
+    figures = metric.accumulate()
+    metric.log(logger)
+    return figures
+
+
+def _row(record: Mapping[str, Any], classes: Mapping[int, int]) -> list[float]:
+    x, y, width, height = record["bbox"]
+    return [classes[record["category_id"]], record["score"], x, y, x + width, y + height]
+
+
+def _read_records(path: Path) -> Sequence[Mapping[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read for --json_eval: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a json file of detections ({error})") from error
+    if not isinstance(content, list):
+        raise DataError(f"{path}: expected a list of detections")
+    return content

@@ -1,0 +1,123 @@
+"""A detector's configuration, a slim file and options as one parsed value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ppkd.config import Config, Runtime, check, runtime
+from ppkd.config.value import Mark, freeze
+from ppkd.data.build import check_readers
+from ppkd.distill.build import check_slim
+from ppkd.engine.optim import OptimizerBuilder, build_optimizer
+from ppkd.engine.schedules import LearningRate, build_learning_rate
+from ppkd.experiment.options import DEFAULTS, TrainOptions
+from ppkd.utils.errors import ConfigError
+
+NAME = "filename"
+ENABLE_CE, FROM_FILES, FROM_RUN = Mark("--enable_ce"), Mark("the names of the files"), Mark("the run's folder")
+
+
+@dataclass(frozen=True)
+class SlimSettings:
+    """What of a slim file concerns the run: its models and losses are built by :mod:`ppkd.distill`.
+
+    Attributes:
+        config: the file.
+        inherits: whether the student starts with weights of the teacher.
+        unlabelled: whether there is an ``UnlabelledDataset``.
+        unlabelled_batch_size: images of it in every batch; as many as labelled ones if not given.
+    """
+
+    config: Config
+    inherits: bool
+    unlabelled: bool
+    unlabelled_batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be trained and how, each setting parsed once; see :meth:`parse`.
+
+    Attributes:
+        config: the detector's resolved configuration, for building components.
+        runtime: its top-level settings.
+        slim: what the slim file says of the run; ``None`` for a detector alone.
+        options: what the command added.
+    """
+
+    config: Config
+    runtime: Runtime
+    slim: SlimSettings | None
+    options: TrainOptions
+
+    @classmethod
+    def parse(cls, cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS) -> Experiment:
+        """The experiment of ``cfg`` and ``slim``; raises :class:`ConfigError` for wrong top-level settings."""
+        cfg = _named(cfg, slim)
+        if options.enable_ce:
+            repeatable = freeze({"seed": 0, "TrainReader": {"shuffle": False}}, ENABLE_CE)
+            cfg = replace(cfg.merge(repeatable), origin=cfg.origin)
+        return cls(cfg, runtime(cfg), None if slim is None else _slim_settings(slim), options)
+
+    def check(self) -> None:
+        """Check everything else that can be checked before something heavy starts; raises :class:`ConfigError`."""
+        check(self.config)
+        check_readers(self.config)
+        _ = self.optimizer, self.learning_rate
+        if self.slim is not None:
+            check_slim(self.slim.config, self.config)
+        if self.runtime.epoch < 1:
+            raise ConfigError(f"{self.config.where()}: epoch is missing; say how long to train, e.g. with -o epoch=12")
+
+    @cached_property
+    def optimizer(self) -> OptimizerBuilder:
+        """The block ``OptimizerBuilder``."""
+        return build_optimizer(self.config)
+
+    @cached_property
+    def learning_rate(self) -> LearningRate:
+        """The block ``LearningRate``."""
+        return build_learning_rate(self.config)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's log and checkpoints are: ``{save_dir}/{filename}``."""
+        return Path(self.runtime.save_dir) / self.runtime.filename
+
+    @property
+    def was_named(self) -> bool:
+        """Whether ``filename`` was set, in a file or with ``-o``, instead of made from the names of the files."""
+        return self.config.mark(NAME) != FROM_FILES
+
+    def at(self, folder: Path) -> Experiment:
+        """The same experiment with its files in ``folder``."""
+        if folder == self.folder:
+            return self
+        place = folder if folder.name else folder.absolute()
+        config = self.config.with_item("save_dir", str(place.parent), FROM_RUN).with_item(NAME, place.name, FROM_RUN)
+        settings = replace(self.runtime, save_dir=str(place.parent), filename=place.name)
+        return replace(self, config=config, runtime=settings)
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether the student starts from more than random weights."""
+        return bool(self.runtime.pretrain_weights) or (self.slim is not None and self.slim.inherits)
+
+
+def _named(cfg: Config, slim: Config | None) -> Config:
+    """``cfg`` with the run's name as ``filename``: what it says itself, else ``{detector's file}_{slim file}``."""
+    if cfg.get(NAME) or not cfg.name:
+        return cfg
+    parts = [cfg.name] if slim is None or not slim.name else [cfg.name, slim.name]
+    return cfg.with_item(NAME, "_".join(parts), FROM_FILES)
+
+
+def _slim_settings(slim: Config) -> SlimSettings:
+    return SlimSettings(
+        config=slim,
+        inherits=bool(slim.at("student.inherit", None)),
+        unlabelled=slim.get("UnlabelledDataset") is not None,
+        unlabelled_batch_size=slim.get("unlabelled_batch_size"),
+    )

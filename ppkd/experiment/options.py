@@ -1,0 +1,46 @@
+"""What a command adds to the configurations of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What the command line adds to the configurations; the defaults leave everything to them.
+
+    Attributes:
+        evaluate: evaluate every checkpoint and keep the best one.
+        resume: a checkpoint or a run's folder to continue from.
+        overwrite: replace the run that is in the folder, instead of refusing or numbering.
+        enable_ce: seed 0 and no shuffling, so that two runs can be compared number by number.
+        amp: mixed precision, on a GPU.
+        use_vdl: write scalars for VisualDL below ``vdl_log_dir``.
+        vdl_log_dir: the configuration's if not given.
+        profiler_options: see :func:`ppkd.engine.hooks.profiler.parse_options`.
+        force: resume although teacher or settings have changed.
+        fleet: let Paddle's fleet connect several processes.
+        auto_scale_lr: scale the learning rate from ``LearningRate.base_batch_size`` to the images of an update.
+        to_static: let the student's backbone run as a static graph.
+        dry_run: do everything that comes before the first step, and stop.
+    """
+
+    evaluate: bool = False
+    resume: PathLike | None = None
+    overwrite: bool = False
+    enable_ce: bool = False
+    amp: bool = False
+    use_vdl: bool = False
+    vdl_log_dir: PathLike | None = None
+    profiler_options: str | None = None
+    force: bool = False
+    fleet: bool = False
+    auto_scale_lr: bool = False
+    to_static: bool = False
+    dry_run: bool = False
+
+
+DEFAULTS = TrainOptions()

@@ -1,0 +1,85 @@
+"""A whole run from configurations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ppkd.config import Config, load_config, split_overrides
+from ppkd.engine import environment
+from ppkd.experiment.assembly import assemble
+from ppkd.experiment.experiment import Experiment
+from ppkd.experiment.folder import choose, claim
+from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
+from ppkd.experiment.preflight import run_preflight
+from ppkd.utils.errors import PPKDError
+from ppkd.utils.logger import get_logger, record, setup_logger
+from ppkd.utils.runtime import current
+
+logger = get_logger(__name__)
+
+
+def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS) -> Path:
+    """Train the detector of ``cfg``, distilled when there is a ``slim``; returns the run's folder.
+
+    The folder is ``{save_dir}/{filename}``, by default ``output/`` and the names of both files; see
+    :func:`ppkd.experiment.folder.choose` for one that is used already. The resolved configurations are written to it.
+
+    Raises:
+        PPKDError: a configuration, data set or weight file is wrong, the teacher cannot teach, or too many steps in a
+            row were not finite.
+        Interrupted: a signal came; a checkpoint was written.
+    """
+    experiment = Experiment.parse(cfg, slim, options)
+    folder = choose(experiment)
+    experiment = experiment.at(folder.path)
+    setup_logger(folder.path)
+    if folder.remark:
+        logger.warning("%s", folder.remark)
+    record(logging.INFO, f"Environment: {current()}")
+    with _errors_recorded():
+        assembly = assemble(experiment)
+        trainer = assembly.trainer
+        if options.resume is not None:
+            trainer.resume(options.resume, force=options.force)
+        if trainer.position.epoch >= trainer.epochs:
+            logger.info("All %d epochs are done; train longer with -o epoch=...", trainer.epochs)
+        else:
+            run_preflight(assembly)
+        if not options.dry_run:
+            claim(experiment)
+            trainer.train()
+    return folder.path
+
+
+def distill(
+    student: PathLike,
+    slim: PathLike,
+    *,
+    overrides: Sequence[str] = (),
+    options: TrainOptions = DEFAULTS,
+) -> Path:
+    """Distil the detector of the file ``student`` as the file ``slim`` says; returns the run's folder.
+
+    ``overrides`` are those of ``-o``: ``epoch=12``, ``slim.teacher.weights=...``. Raises what :func:`train` raises.
+    """
+    own, of_slim = split_overrides(overrides)
+    return train(load_config(student, own), load_config(slim, of_slim), options)
+
+
+@contextmanager
+def _errors_recorded() -> Iterator[None]:
+    """What ends the run stands in its log as well."""
+    try:
+        yield
+    except RuntimeError as error:
+        ended = environment.ended_peer(error)
+        if ended is None:
+            raise
+        record(logging.ERROR, str(ended))
+        raise ended from error
+    except PPKDError as error:
+        record(logging.ERROR, str(error))
+        raise
