@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ppkd.config import Config, Runtime
-from ppkd.data import build_dataset, build_loader
+from ppkd.data import DetectionDataset, Loader, build_dataset
 from ppkd.distill.model import DistillModel
 from ppkd.metrics import Metric, build_metric
 from ppkd.models.modes import evaluation_mode
@@ -25,10 +25,12 @@ LEAST_BOXES = 50
 logger = get_logger(__name__)
 
 
-def judge_teacher(cfg: Config, settings: Runtime, model: DistillModel, *, starts: bool) -> None:
+def judge_teacher(
+    cfg: Config, settings: Runtime, load: Callable[[DetectionDataset], Loader], model: DistillModel, *, starts: bool
+) -> None:
     """Evaluate the teacher, and the student if it ``starts`` trained, on the same images.
 
-    As many images as ``settings.preflight`` allows, evenly spread over ``EvalDataset``, in ``EvalReader``'s transforms.
+    As many images as ``settings.preflight`` allows, evenly spread over ``EvalDataset``, as ``load`` reads them.
 
     Raises :class:`TrainingError` for a teacher whose AP50 is below ``CHANCE``; warns of one that is no better than the
     student's start. Without a usable ``EvalDataset`` or enough boxes it says so and judges nothing.
@@ -48,7 +50,7 @@ def judge_teacher(cfg: Config, settings: Runtime, model: DistillModel, *, starts
         return
     detectors = [model.teacher.detector, model.student][: len(metrics)]
     seconds = settings.preflight.seconds
-    seen = _predict(detectors, metrics, build_loader(cfg, "Eval", sample, worker_num=0, alone=True), seconds)
+    seen = _predict(detectors, metrics, load(sample), seconds)
     boxes = _boxes([annotation for annotation in sample.annotations if annotation.im_id in seen])
     if boxes < LEAST_BOXES:
         logger.warning("The teacher is not judged: only %d boxes were seen in %g s", boxes, seconds)
