@@ -220,7 +220,8 @@ def test_the_student_is_evaluated_where_it_starts_trained(settings, weights, mon
     for starts in (False, True):
         cfg = load_config(CONFIG, settings)
         assembly = assemble(Experiment.parse(cfg, slim_of(weights)))
-        judge_teachers(cfg, assembly.experiment.runtime, assembly.distilled, starts=starts)
+        experiment = assembly.experiment
+        judge_teachers(cfg, experiment.runtime, experiment.evaluation_loader, assembly.distilled, starts=starts)
     assert judged == [1, 2]
 
 
