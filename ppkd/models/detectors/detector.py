@@ -83,7 +83,7 @@ class Detector(nn.Layer):
 
     @property
     def post_process(self) -> PostProcess | None:
-        """Who decodes and suppresses; None where nothing is suppressed."""
+        """What decodes and suppresses; None where nothing is suppressed."""
         return None
 
     def part(self, name: str) -> nn.Layer:
