@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/venv.sh requirements.txt
-exec python tools/quickstart.py "$@"
+exec python -m ppkd quickstart "$@"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.utils.errors import TrainingError
+from ppkd.utils.itself import command_line, environment, shown
 
 if TYPE_CHECKING:
     from ppkd.report.summary import RunSummary
 
-ROOT = Path(__file__).resolve().parents[1]
-TEACHER = "configs/shapes/yolov3_mobilenet_v1_x0.5_160_shapes.yml"
-STUDENT = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
-SLIM = "slim/distill/yolov3_l2.yml"
+TEACHER = "yolov3_mobilenet_v1_x0.5_160_shapes"
+STUDENT = "yolov3_mobilenet_v1_x0.25_160_shapes"
+SLIM = "yolov3_l2"
 DATA = Path("dataset/shapes")
 """Where the configurations look for the data set."""
 
@@ -59,7 +57,7 @@ class Quickstart:
     """The commands of the main job, in order.
 
     Args:
-        output: folder for runs, exported models and pictures; relative paths start at the root of the clone.
+        output: folder for runs, exported models and pictures.
         data: folder of the data set.
         size: how much to do.
     """
@@ -77,15 +75,15 @@ class Quickstart:
         started = time.perf_counter()
         commands = self.commands()
         for number, (title, command) in enumerate(commands, start=1):
-            print(f"\n[{number}/{len(commands)}] {title}\n$ {shlex.join(['python', *command])}", flush=True)
+            print(f"\n[{number}/{len(commands)}] {title}\n$ {shown(*command)}", flush=True)
             execute(command)
         self.summarise()
         print(f"Done in {(time.perf_counter() - started) / 60:.1f} minutes.")
 
     def commands(self) -> list[tuple[str, list[str]]]:
-        """Title and arguments of every command; the first argument is a script of the clone."""
+        """Title and arguments of every command of ppkd."""
         size = ["--train", str(self.size.train), "--val", str(self.size.val)]
-        steps = [("Draw the data set", ["tools/draw_shapes.py", "--output", str(self.data), *size])]
+        steps = [("Draw the data set", ["draw-shapes", "--output", str(self.data), *size])]
         steps += [(f"Train the {run.title}", self._train(run)) for run in RUNS]
         steps += [(f"Evaluate the {run.title}", self._evaluate(run)) for run in RUNS]
         steps += [(f"Export the {run.title}", self._export(run)) for run in RUNS]
@@ -100,13 +98,13 @@ class Quickstart:
 
         rows = [self._row(run) for run in RUNS]
         Console().print(table(rows, title="Shapes at 160 x 160, figures on the validation images"))
-        (ROOT / self.output / "summary.md").write_text(markdown(rows), encoding="utf-8")
+        (self.output / "summary.md").write_text(markdown(rows), encoding="utf-8")
         places = {"exported models": "inference", "pictures": "pictures", "this table": "summary.md"}
         for title, place in places.items():
             print(f"{title}: {self.output / place}")
 
     def _train(self, run: Run) -> list[str]:
-        command = ["tools/train.py", "-c", run.config, "--eval", "--overwrite"]
+        command = ["train", "-c", run.config, "--eval", "--overwrite"]
         options = [f"save_dir={self.output}", f"filename={run.name}", *self._data()]
         if self.size.epochs is not None:
             options += [f"epoch={self.size.epochs}", "TrainReader.batch_size=4", "worker_num=0"]
@@ -117,16 +115,16 @@ class Quickstart:
 
     def _evaluate(self, run: Run) -> list[str]:
         output = ["--output_eval", str(self.output / run.name)]
-        return ["tools/eval.py", "-c", run.config, *output, "-o", f"weights={self._best(run)}", *self._data()]
+        return ["eval", "-c", run.config, *output, "-o", f"weights={self._best(run)}", *self._data()]
 
     def _export(self, run: Run) -> list[str]:
         output = ["--output_dir", str(self.output / "inference")]
         options = [f"weights={self._best(run)}", f"filename={run.name}", *self._data()]
-        return ["tools/export_model.py", "-c", run.config, *output, "-o", *options]
+        return ["export", "-c", run.config, *output, "-o", *options]
 
     def _infer(self, run: Run) -> list[str]:
         model = ["--model_dir", str(self.output / "inference" / run.name), "--image_dir", str(self.data / "val")]
-        return ["deploy/python/infer.py", *model, "--threshold", "0.3", "--output_dir", str(self.output / "pictures")]
+        return ["deploy", *model, "--threshold", "0.3", "--output_dir", str(self.output / "pictures")]
 
     def _best(self, run: Run) -> Path:
         return self.output / run.name / "best_model.pdparams"
@@ -142,8 +140,8 @@ class Quickstart:
         from ppkd.report.complexity import complexity, cpu_latency
         from ppkd.report.summary import RunSummary
 
-        figures = json.loads((ROOT / self.output / run.name / "metrics.json").read_text(encoding="utf-8"))
-        cost = complexity(build_detector(load_config(str(ROOT / run.config))), 160, 160)
+        figures = json.loads((self.output / run.name / "metrics.json").read_text(encoding="utf-8"))
+        cost = complexity(build_detector(load_config(run.config)), 160, 160)
         return RunSummary(
             run.title,
             ap=figures["AP"],
@@ -151,16 +149,16 @@ class Quickstart:
             ap75=figures["AP75"],
             parameters=cost.parameters,
             gflops=cost.gflops,
-            latency_ms=cpu_latency(ROOT / self.output / "inference" / run.name),
+            latency_ms=cpu_latency(self.output / "inference" / run.name),
             files=self.output / run.name,
         )
 
 
 def execute(command: Sequence[str]) -> None:
-    """Run a script of the clone from its root, its output passed through.
+    """Run a command of ppkd in a process of its own, its output passed through.
 
     Raises :class:`TrainingError` naming the command when it fails.
     """
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
+    done = subprocess.run(command_line(*command), env=environment(), check=False)
     if done.returncode:
-        raise TrainingError(f"this command ended with {done.returncode}: {shlex.join(['python', *command])}")
+        raise TrainingError(f"this command ended with {done.returncode}: {shown(*command)}")

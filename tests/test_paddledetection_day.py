@@ -74,7 +74,7 @@ def test_training_by_distillation(trained: str, home: Path) -> None:
         assert re.search(line, trained), line
     assert re.search(r"mAP\(0\.50, integral\) = \d+\.\d\d%", trained)
     assert "use_gpu is true" not in trained
-    assert {path.suffix for path in (home / "output/yolo_mine").glob("model_final.*")} == {
+    assert {path.suffix for path in (home / "output/yolo_mine_yolo_mine_distill").glob("model_final.*")} == {
         ".pdparams", ".pdopt", ".pdstates"
     }  # fmt: skip
 
@@ -82,8 +82,24 @@ def test_training_by_distillation(trained: str, home: Path) -> None:
 @pytest.mark.slow
 def test_evaluation_takes_paths_with_and_without_extension(trained: str, call) -> None:
     slim = ("--slim_config", "configs/slim/distill/yolo_mine_distill.yml")
-    plain = call("tools/eval.py", "-c", CONFIG, "--classwise", "-o", *FEW, "weights=output/yolo_mine/model_final")
-    with_slim = call("tools/eval.py", "-c", CONFIG, *slim, "-o", *FEW, "weights=output/yolo_mine/model_final.pdparams")
+    plain = call(
+        "tools/eval.py",
+        "-c",
+        CONFIG,
+        "--classwise",
+        "-o",
+        *FEW,
+        "weights=output/yolo_mine_yolo_mine_distill/model_final",
+    )
+    with_slim = call(
+        "tools/eval.py",
+        "-c",
+        CONFIG,
+        *slim,
+        "-o",
+        *FEW,
+        "weights=output/yolo_mine_yolo_mine_distill/model_final.pdparams",
+    )
     figure = re.compile(r"mAP\(0\.50, integral\) = (\S+)%")
     assert figure.search(plain)[1] == figure.search(with_slim)[1]
     assert "Per-category of VOC AP" in plain
@@ -93,7 +109,7 @@ def test_evaluation_takes_paths_with_and_without_extension(trained: str, call) -
 @pytest.mark.slow
 def test_inference_export_and_deployment_know_the_classes(trained: str, call, home: Path) -> None:
     picture = next((home / "dataset/bccd/JPEGImages").glob("*.jpg"))
-    weights = "weights=output/yolo_mine/model_final"
+    weights = "weights=output/yolo_mine_yolo_mine_distill/model_final"
     said = call("tools/infer.py", "-c", CONFIG, f"--infer_img={picture}", "--save_results", "--draw_threshold=0.001",
                 "-o", "use_gpu=false", weights, "TestDataset.anno_path=nowhere.txt")  # fmt: skip
     assert f"Detection bbox results save in output/{picture.name}" in said
@@ -108,6 +124,8 @@ def test_inference_export_and_deployment_know_the_classes(trained: str, call, ho
 
 @pytest.mark.slow
 def test_weights_convert_and_still_evaluate(trained: str, call) -> None:
-    said = call("tools/convert_weights.py", "output/yolo_mine/model_final.pdparams", "student.safetensors")
+    said = call(
+        "tools/convert_weights.py", "output/yolo_mine_yolo_mine_distill/model_final.pdparams", "student.safetensors"
+    )
     assert said.splitlines()[-1] == "classes: RBC, WBC, Platelets"
     assert "Total sample number: 3" in call("tools/eval.py", "-c", CONFIG, "-o", *FEW, "weights=student.safetensors")

@@ -58,6 +58,25 @@ def test_a_distiller_from_two_files(root, batch, tmp_path, monkeypatch):
     np.testing.assert_array_equal(kd.teacher.detector.extract(batch).objectness[0].numpy(), theirs.numpy())
 
 
-def test_distilling_is_one_call():
-    assert callable(ppkd.distill)
+def test_distilling_is_one_call(root, monkeypatch):
+    """Files, overrides and options reach the run; without options it is a plain one."""
+    seen = []
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("ppkd.experiment.training.train", lambda *run: seen.append(run))
+    slim = "slim/distill/yolov3_l2.yml"
+    overrides = ["epoch=7", "slim.teacher=output/a"]
+    ppkd.distill(student=CONFIG, slim=slim, overrides=overrides, options=ppkd.TrainOptions(evaluate=True))
+    ppkd.distill(CONFIG, slim)
+    (cfg, losses, options), plain = seen
+    assert (cfg["epoch"], losses["teacher"], options.evaluate) == (7, "output/a", True)
+    assert plain[2] == ppkd.TrainOptions()
     assert ppkd.distill.DistillModel is not None
+
+
+def test_a_wrong_option_is_refused():
+    with pytest.raises(TypeError, match="evalute"):
+        ppkd.TrainOptions(evalute=True)
+
+
+def test_public_names_are_there():
+    assert all(getattr(ppkd, name) is not None for name in ppkd.__all__)

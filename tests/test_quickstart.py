@@ -15,7 +15,7 @@ def test_reduced_quickstart_leaves_models_pictures_and_a_table(root, tmp_path):
         [sys.executable, *command], cwd=root, capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.count("\n$ python ") == 11
+    assert done.stdout.count("\n$ python -m ppkd ") == 11
     for run in ("teacher", "student", "distilled"):
         assert (tmp_path / run / "best_model.pdparams").is_file()
         assert (tmp_path / "inference" / run / "model.json").is_file()

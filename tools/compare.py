@@ -1,36 +1,11 @@
 """Compare methods of distillation on one pair of detectors: train, evaluate, tabulate; goes on where it stopped."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ppkd.utils import cli
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = cli.parser("Train a student alone and with each method of a list, and write the table.", slim=False)
-    made.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once (default 1)")
-    made.add_argument(
-        "--gpus", type=lambda text: text.split(","), default=(), metavar="0,1", help="one run on each GPU"
-    )
-    return made
-
-
-def main(args: argparse.Namespace) -> None:
-    """Load the comparison, run what is left of it, print the table."""
-    cfg, _ = cli.load(args)
-    from ppkd.study.compare import compare
-    from ppkd.study.perform import Slots
-    from ppkd.study.report import REPORT_FILE
-
-    report = compare(cfg, Slots(args.jobs, args.gpus)) / REPORT_FILE
-    print(f"{report.read_text(encoding='utf-8')}\n{report}")
-
+from ppkd.cli.compare import command
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, parser()))
+    sys.exit(command())

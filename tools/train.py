@@ -1,66 +1,11 @@
 """Train a detector, alone or distilled from a teacher."""
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ppkd.utils import cli
-
-FORMER = {
-    ("-t", "--teacher_config"): "write --slim_config SLIM.yml -o slim.teacher.config=YML (slim/distill/ has examples)",
-    ("--teacher_pretrained",): "write --slim_config SLIM.yml -o slim.teacher.weights=PATH (slim/distill/ has examples)",
-    ("-p", "--resume_checkpoint"): "write -r PATH",
-    ("--fp16",): "write --amp",
-}
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = cli.parser("Train a detector; with --slim_config, distil it from a teacher.")
-    made.add_argument("-r", "--resume", metavar="PATH", help="checkpoint, or folder of a run, to continue from")
-    made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
-    made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
-    cli.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
-    cli.add_flag(made, "--overwrite", "replace the run that is in the folder already")
-    cli.add_flag(made, "--force", "resume although the teacher or settings have changed")
-    cli.add_flag(made, "--fleet", "connect several processes by Paddle's fleet")
-    cli.add_flag(made, "--auto_scale_lr", "scale base_lr from LearningRate.base_batch_size to the images of an update")
-    cli.add_flag(made, "--enable_ce", "seed 0 and no shuffling, to compare runs number by number")
-    cli.add_flag(made, "--amp", "mixed precision")
-    cli.add_flag(made, "--dry_run", "check everything that can be checked before the first step, and stop")
-    cli.add_flag(made, "--use_vdl", "write scalars for VisualDL")
-    cli.add_flag(made, "--to_static", "let the student's backbone run as a static graph")
-    for flags, today in FORMER.items():
-        made.add_argument(*flags, action=cli.Former, today=today)
-    return made
-
-
-def main(args: argparse.Namespace) -> None:
-    """Load the configurations and train."""
-    cfg, slim = cli.load(args)
-    from ppkd.experiment import TrainOptions, train
-
-    options = TrainOptions(
-        evaluate=args.eval,
-        resume=args.resume,
-        overwrite=args.overwrite,
-        enable_ce=args.enable_ce,
-        amp=args.amp,
-        dry_run=args.dry_run,
-        use_vdl=args.use_vdl,
-        vdl_log_dir=args.vdl_log_dir,
-        profiler_options=args.profiler_options,
-        force=args.force,
-        fleet=args.fleet,
-        auto_scale_lr=args.auto_scale_lr,
-        to_static=args.to_static,
-    )
-    train(cfg, slim, options)
-
+from ppkd.cli.train import command
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, parser()))
+    sys.exit(command())

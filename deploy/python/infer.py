@@ -1,11 +1,11 @@
-"""Detect objects in pictures or a video with a model that tools/export_model.py wrote."""
+"""Detect objects in pictures or a video with an exported model."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ppkd.deploy.cli import main
+from ppkd.cli.deploy import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -1,6 +1,7 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
 from ppkd.config.factory import build, named
+from ppkd.config.find import find_config
 from ppkd.config.load import load_config, split_overrides
 from ppkd.config.options import Export, Runtime, runtime
 from ppkd.config.registry import register
@@ -13,6 +14,7 @@ __all__ = [
     "Runtime",
     "build",
     "check",
+    "find_config",
     "load_config",
     "named",
     "register",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ppkd.config.find import find_config
 from ppkd.config.parse import parse
 from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark
 
@@ -18,10 +19,11 @@ SLIM_PREFIX = "slim."
 def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
     """The value of a yaml file: its ``_BASE_`` files below it, ``overrides`` (``a.b=v``, v is yaml) on top.
 
+    ``path`` and ``_BASE_`` may also be names of shipped files, see :func:`ppkd.config.find.find_config`.
     Mappings merge deeply, lists and ``!Name`` mappings are replaced. Loading changes nothing but the returned value.
     Raises :class:`ConfigError` with file and line for a missing file, a cycle of ``_BASE_`` or malformed yaml.
     """
-    config = _load(os.path.normpath(Path(path).expanduser()), chain=(), asker=Mark(""))
+    config = _load(find_config(path), chain=(), asker=Mark(""))
     for text in overrides:
         config = _override(config, text)
     return config
@@ -49,21 +51,20 @@ def _load(path: str, chain: tuple[str, ...], asker: Mark) -> Config:
 
 
 def _bases(own: Config, path: str) -> list[tuple[str, Mark]]:
-    """Paths of the ``_BASE_`` files, relative to the file, and where they are named."""
+    """Paths of the ``_BASE_`` files, which are named relative to the file, and where they are named."""
     named = own.get(BASE) or ()
     named = (named,) if isinstance(named, str) else named
     mark = own.mark(BASE)
     if not isinstance(named, tuple) or not all(isinstance(base, str) for base in named):
         raise LocatedError(mark, f"{BASE} must be a file name or a list of file names, not {named!r}")
-    return [(os.path.normpath(Path(path).parent / Path(base).expanduser()), mark) for base in named]
+    folder = Path(path).parent
+    return [(find_config(base, folders=(folder,), asker=mark, noun=f"the {BASE} file"), mark) for base in named]
 
 
 def _text(path: str, asker: Mark) -> str:
     named = f"the {BASE} file {path}" if asker.line else f"the configuration {path}"
     try:
         return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise LocatedError(asker, f"{named} does not exist") from None
     except UnicodeDecodeError as error:
         raise LocatedError(asker, f"{named} is not a text file in UTF-8 ({error.reason})") from None
     except OSError as error:

@@ -59,7 +59,7 @@ def model_files(model_dir: Path) -> tuple[Path, Path]:
             if not parameters.is_file():
                 raise WeightsError(f"{model_dir}: {name} is there without {parameters.name}; export the model again")
             return program, parameters
-    raise WeightsError(f"{model_dir}: no exported model: none of {', '.join(_PROGRAMS)}; see tools/export_model.py")
+    raise WeightsError(f"{model_dir}: no exported model: none of {', '.join(_PROGRAMS)}; see `ppkd export`")
 
 
 class InferenceEngine:

@@ -1,4 +1,4 @@
-"""Detection with a trained detector as it is: what ``tools/infer.py`` does."""
+"""Detection with a trained detector as it is: what ``ppkd infer`` does."""
 
 from __future__ import annotations
 

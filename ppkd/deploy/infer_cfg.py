@@ -60,9 +60,7 @@ class InferConfig:
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(
-                f"{path}: {error.strerror}; did tools/export_model.py write the folder of the model?"
-            ) from error
+            raise ConfigError(f"{path}: {error.strerror}; did `ppkd export` write the folder of the model?") from error
         except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: no valid yaml: {error}") from error
         for key, kind in (("arch", str), ("metric", str), ("Preprocess", list), ("label_list", list)):

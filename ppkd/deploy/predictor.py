@@ -11,7 +11,7 @@ from ppkd.deploy.preprocess import Preprocess
 
 
 class Predictor(Pipeline):
-    """Runs what ``tools/export_model.py`` wrote, with nothing but the three files in ``model_dir``.
+    """Runs what ``ppkd export`` wrote, with nothing but the three files in ``model_dir``.
 
     ``predictor.predict(["a.jpg", rgb_array], batch_size=2)`` gives one float32 (k, 6) array per picture: class, score,
     x1, y1, x2, y2 in the picture's pixels. Names of the classes are in ``predictor.config.label_list``.

@@ -39,11 +39,19 @@ def find_proposals(spec: DetectorSpec) -> ProposalEntries | None:
 
 
 def require_proposals(
-    asker: str, student: DetectorSpec, teacher: DetectorSpec, also: Part | None = None
+    asker: str, student: DetectorSpec, teacher: DetectorSpec, *, also: Part | None = None, mend: str = "another loss"
 ) -> ProposalEntries:
-    """The student's entries of a second stage, of which ``also`` this part is recorded.
+    """The student's entries of a second stage.
 
-    Raises :class:`SpecError` unless both detectors have a second stage; ``asker`` is the loss.
+    Args:
+        asker: the loss.
+        student: what the student records.
+        teacher: what the teacher records.
+        also: a part that must be recorded besides the proposals and their classes.
+        mend: what to do otherwise than to choose other detectors.
+
+    Raises:
+        SpecError: one of the two has no second stage, or lacks that part.
     """
     lacking = [spec for spec in (student, teacher) if not _has(spec, also)]
     found = find_proposals(student)
@@ -52,7 +60,7 @@ def require_proposals(
         recorded = " and ".join(f"{spec.name} records {sorted(spec.entries)}" for spec in lacking)
         raise SpecError(
             f"{asker} between the student {student.name} and the teacher {teacher.name} reads {wanted} of both, but "
-            f"{recorded}: choose two detectors of two stages, or another loss."
+            f"{recorded}: choose two detectors of two stages, or {mend}"
         )
     return found
 

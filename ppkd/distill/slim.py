@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from ppkd.config import Config, check, load_config
+from ppkd.config import Config, check, find_config, load_config
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
 from ppkd.config.registry import find, lookup, names
@@ -106,14 +106,11 @@ def loss_spec(slim: Config, name: str) -> Config:
 
 
 def resolve(path: str, slim: Config, key: str = "teacher.config") -> str:
-    """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it."""
-    folders = [Path.cwd(), *Path(slim.path).resolve().parents]
-    for folder in folders:
-        if (folder / path).is_file():
-            return str(folder / path)
-    raise ConfigError(
-        f"{slim.where(key)}: no file {path}, neither from the current folder nor from any folder above {slim.path}"
-    )
+    """``path`` as the user sees it: from the current folder, else from the slim file's folder or one above it; or the
+    shipped configuration of that name.
+    """
+    folders = [Path(), *Path(slim.path).resolve().parents]
+    return find_config(path, folders=folders, asker=slim.mark(key), noun="the teacher's configuration")
 
 
 def _check_keys(slim: Config, section: str, known: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from ppkd.engine.position import Position
 from ppkd.engine.precision import Precision
 from ppkd.engine.saved_batch import save_batch
 from ppkd.structures import Batch
-from ppkd.utils import processes
+from ppkd.utils import itself, processes
 from ppkd.utils.errors import TrainingError
 from ppkd.utils.logger import get_logger
 
@@ -152,9 +152,8 @@ def image_namer(dataset: Iterable[Annotation], unlabelled: Iterable[Annotation] 
 
 def repeat_command(file: Path, argv: Sequence[str]) -> str:
     """The command line of this process, as a dry run on the batch of ``file``."""
-    if Path(argv[0]).name != "train.py":
-        return f"tools/train.py --dry_run -o preflight.batch={file}"
-    return shlex.join([Path(sys.executable).name, *argv, "--dry_run", "-o", f"preflight.batch={file}"])
+    dry = ["--dry_run", "-o", f"preflight.batch={file}"]
+    return itself.training_command(argv, dry, launched=False) or shlex.join(["ppkd", "train", *dry])
 
 
 def broken_gradients(parameters: Mapping[str, Tensor]) -> str:

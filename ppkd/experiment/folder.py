@@ -33,7 +33,8 @@ def choose(experiment: Experiment) -> RunFolder:
 
     A resumed run goes on in the folder of its checkpoint, unless ``filename`` is set. A new run never joins another
     one: a folder with a default name is numbered. One with a name that somebody chose is refused, because whoever
-    chose it looks for the results there. A log alone is no run: it is of an attempt that never began to train.
+    chose it expects the results there. A log alone is no run: it is of an attempt that never began to train, and a
+    dry run writes no more than that.
 
     Raises :class:`ConfigError` for a folder that was named and has another run.
     """

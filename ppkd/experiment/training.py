@@ -14,6 +14,7 @@ from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight
+from ppkd.utils import processes
 from ppkd.utils.errors import PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
 from ppkd.utils.runtime import current
@@ -36,7 +37,7 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
     setup_logger(folder.path)
-    if folder.remark:
+    if folder.remark and processes.is_first():
         logger.warning("%s", folder.remark)
     record(logging.INFO, f"Environment: {current()}")
     with _errors_recorded():

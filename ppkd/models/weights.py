@@ -125,7 +125,7 @@ def _load(model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str, strict
 
 def _check(report: LoadReport, model: str, strict: bool) -> None:
     inside = any(name.startswith(STUDENTS) for name in report.unexpected)
-    hint = ". They hold a student inside: tools/convert_weights.py takes it out" if inside else ""
+    hint = ". They hold a student inside: `ppkd convert` takes it out" if inside else ""
     if strict and not report.complete:
         raise WeightsError(f"the weights do not fit this {model}, nothing was loaded: {report}{hint}")
     if report.total and not report.loaded:

@@ -32,7 +32,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Chain:
-    """What ``tools/chain.py`` reads.
+    """What ``ppkd chain`` reads.
 
     Attributes:
         links: from the teacher over its assistants to the student, by name.

@@ -36,7 +36,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``tools/compare.py`` reads.
+    """What ``ppkd compare`` reads.
 
     Attributes:
         student: the student's file, with its schedule.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ppkd.metrics.metric import FIGURES_FILE
+from ppkd.utils import itself
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import ConfigError, TrainingError
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 PLAN_FILE = "plan.json"
 CONSOLE_FILE = "console.log"
 _TAIL_LINES = 12
@@ -70,13 +68,13 @@ class Run:
         for command in self.commands(folder):
             with (folder / self.name / CONSOLE_FILE).open("ab") as console:
                 done = subprocess.run(
-                    command, stdout=console, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+                    command, stdout=console, stderr=subprocess.STDOUT, env=itself.environment(environment)
                 )
             if done.returncode:
                 raise TrainingError(f"{self.name} ended with {done.returncode}:\n{self._tail(folder)}")
 
     def _train(self, folder: Path) -> list[str]:
-        command = [sys.executable, str(TOOLS / "train.py"), "-c", self.config]
+        command = itself.command_line("train", "-c", self.config)
         if self.slim is not None:
             command += ["--slim_config", self.slim]
         if any((folder / self.name).glob("*.pdstates")):
@@ -88,7 +86,7 @@ class Run:
     def _evaluate(self, folder: Path) -> list[str]:
         own = [option for option in self.options if not option.startswith("slim.")]
         output = ["--output_eval", str(folder / self.name)]
-        command = [sys.executable, str(TOOLS / "eval.py"), "-c", self.config, *output]
+        command = itself.command_line("eval", "-c", self.config, *output)
         return [*command, "-o", *own, f"weights={self.final(folder)}"]
 
     def _trained(self, folder: Path) -> bool:

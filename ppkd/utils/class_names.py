@@ -50,7 +50,7 @@ def refuse_other_names(
     raise ConfigError(
         f"{where}: {label} has the classes {_listing(found)}, but {source} {_listing(trained)}. Give a data set of the "
         "same classes in the same order. If some are only called differently, rename them there, or in the weights by "
-        "python tools/convert_weights.py WEIGHTS NEW --label_list FILE"
+        "ppkd convert WEIGHTS NEW --label_list FILE"
     )
 
 

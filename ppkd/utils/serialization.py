@@ -92,7 +92,7 @@ def _as_array(file: Path, name: object, value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         raise WeightsError(
             f"{file}: entry '{name}' is a {type(value).__name__}, not an array; this is no file of model weights (an "
-            "optimizer's? Out of a whole checkpoint tools/convert_weights.py takes them)"
+            "optimizer's? Out of a whole checkpoint `ppkd convert` takes them)"
         )
     return value
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from ppkd.utils.errors import ConfigError
 
+INSTALL = "pip install visualdl==2.5.3"
+
 
 def open_writer(folder: Path) -> Any:
     """A writer of scalars and images below ``folder``; raises :class:`ConfigError` without the package."""
@@ -14,6 +16,6 @@ def open_writer(folder: Path) -> Any:
         from visualdl import LogWriter
     except ImportError as error:
         raise ConfigError(
-            f"use_vdl needs the package visualdl, which cannot be imported ({error}): pip install visualdl==2.5.3"
+            f"use_vdl needs the package visualdl, which cannot be imported ({error}): {INSTALL}"
         ) from error
     return LogWriter(str(folder))

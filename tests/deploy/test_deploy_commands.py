@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppkd.deploy import cli
+from ppkd.cli import deploy
 from ppkd.deploy.predictor import Predictor
 
 COMMANDS = ("tools/infer.py", "tools/export_model.py", "deploy/python/infer.py")
@@ -90,19 +90,19 @@ def test_pictures(exported: Path, gallery: Path, tmp_path: Path, root: Path) -> 
 def test_nothing_is_drawn_below_the_threshold(exported: Path, gallery: Path, tmp_path: Path) -> None:
     picture = gallery / "b_grey.png"
     arguments = ["--model_dir", exported, "--image_file", picture, "--output_dir", tmp_path, "--threshold", "1.1"]
-    assert cli.main(list(map(str, arguments))) == 0
+    assert deploy.command(list(map(str, arguments))) == 0
     assert np.array_equal(cv2.imread(str(tmp_path / picture.name)), cv2.imread(str(picture)))
 
 
 def test_save_images_can_be_turned_off(exported: Path, gallery: Path, tmp_path: Path) -> None:
     arguments = ["--model_dir", exported, "--image_file", gallery / "b_grey.png", "--output_dir", tmp_path / "none"]
-    assert cli.main([*map(str, arguments), "--save_images=False"]) == 0
+    assert deploy.command([*map(str, arguments), "--save_images=False"]) == 0
     assert not (tmp_path / "none").exists()
 
 
 def test_benchmark(exported: Path, gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--model_dir", exported, "--image_file", gallery / "b_grey.png", "--output_dir", tmp_path / "none"]
-    assert cli.main([*map(str, arguments), "--run_benchmark", "--enable_mkldnn=True", "--cpu_threads=2"]) == 0
+    assert deploy.command([*map(str, arguments), "--run_benchmark", "--enable_mkldnn=True", "--cpu_threads=2"]) == 0
     out = capsys.readouterr().out
     assert "Test iter 0" in out
     assert "img_num: 1" in out
@@ -118,7 +118,7 @@ def test_video(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         writer.write(rng.integers(0, 256, (64, 96, 3), dtype=np.uint8))
     writer.release()
     arguments = ["--model_dir", exported, "--video_file", video, "--output_dir", tmp_path / "out"]
-    assert cli.main(list(map(str, arguments))) == 0
+    assert deploy.command(list(map(str, arguments))) == 0
     assert f"save result to: {tmp_path / 'out' / 'clip.mp4'}" in capsys.readouterr().out
     drawn = cv2.VideoCapture(str(tmp_path / "out" / "clip.mp4"))
     assert [drawn.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FPS)] == [
@@ -139,7 +139,7 @@ def test_video(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     ],
 )
 def test_mistakes(exported: Path, flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--model_dir", str(exported), *flags]) == 1
+    assert deploy.command(["--model_dir", str(exported), *flags]) == 1
     error = capsys.readouterr().err
     assert "error: " in error
     assert says in error
@@ -171,7 +171,7 @@ def test_infer_and_export_from_weights(
     assert inferred.returncode == 0, inferred.stderr
     folder = tmp_path / "models" / "tiny"
     flags = ["--image_dir", gallery, "--output_dir", tmp_path / "deployed", "--save_results", "--batch_size", 2]
-    cli.main(list(map(str, ["--model_dir", folder, *flags])))
+    deploy.command(list(map(str, ["--model_dir", folder, *flags])))
     drawn, deployed = (json.loads((tmp_path / name / "bbox.json").read_text()) for name in ("drawn", "deployed"))
     assert len(drawn) > 40
     assert drawn == deployed

@@ -136,7 +136,7 @@ def test_other_names_of_the_files(exported: Path, tmp_path: Path, name: str) -> 
 
 
 def test_missing_and_damaged_files(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere/infer_cfg\.yml: .*export_model"):
+    with pytest.raises(ConfigError, match=r"nowhere/infer_cfg\.yml: .*`ppkd export`"):
         Predictor(tmp_path / "nowhere")
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)

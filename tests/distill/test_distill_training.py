@@ -88,7 +88,7 @@ def test_inherited_parts_start_as_the_teachers(run, tmp_path):
         ),
         ("slim.losses.fine_grained.schedule={decay: down}", ConfigError, 'is "down", expected .*up_down'),
         ("slim.teacher.weights=null", ConfigError, "teacher.weights is missing"),
-        ("slim.teacher.config=nowhere.yml", ConfigError, "no file nowhere.yml"),
+        ("slim.teacher.config=nowhere.yml", ConfigError, "the teacher's configuration nowhere.yml does not exist"),
         ("slim.teacher.wieghts=x", ConfigError, "teacher.wieghts.*did you mean 'weights'"),
         ("slim.teacher.weights=nowhere", WeightsError, "nowhere"),
         ("slim.student.inherit=[tail]", ConfigError, r"student.inherit\[0\] is \"tail\", expected 'backbone'"),

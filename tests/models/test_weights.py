@@ -144,5 +144,5 @@ def test_integers_are_no_weights(tmp_path):
 def test_a_student_inside_of_a_file_is_told_how_to_get_out(tmp_path, load):
     held = {f"student_model.{name}": array for name, array in arrays(Net()).items()}
     write_weights(tmp_path / "old.pdparams", held)
-    with pytest.raises(WeightsError, match=r"They hold a student inside: tools/convert_weights\.py takes it out"):
+    with pytest.raises(WeightsError, match=r"They hold a student inside: `ppkd convert` takes it out"):
         load(Net(), tmp_path / "old")

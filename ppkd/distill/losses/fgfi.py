@@ -41,8 +41,8 @@ class FGFIFeatureLoss(nn.Layer):
 FGFI = register(
     level_wise(
         FGFIFeatureLoss,
-        notes="The mean over the levels. The defaults are those of Faster R-CNN on a pyramid. For one map, the paper's own\n"
-        "code has anchors of 8, 16, 32 strides, boxes of all sizes, ``relu``, no ``channel_mean``, weight 0.01.",
+        notes="The mean over the levels. The defaults are those of Faster R-CNN on a pyramid. For one map the paper's\n"
+        "own code has anchors of 8, 16, 32 strides, boxes of all sizes, ``relu``, no ``channel_mean``, weight 0.01.",
         paper="1906.03609",
         weight=3.0,
         cells=AnchorCells,

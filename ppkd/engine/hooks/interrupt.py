@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,11 +11,10 @@ from pathlib import Path
 from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.signals import Interrupted, SignalWatch
-from ppkd.utils import processes
+from ppkd.utils import itself, processes
 from ppkd.utils.logger import get_logger
 
 NAME = "interrupted"
-SCRIPT = "train.py"
 
 logger = get_logger(__name__)
 
@@ -62,15 +60,5 @@ class StopOnSignal(Hook):
 
 def continue_command(checkpoint: Path, argv: Sequence[str]) -> str:
     """The command line that resumes from ``checkpoint``: that of this process, with its ``-r`` replaced."""
-    if Path(argv[0]).name != SCRIPT:
-        return f"resume={checkpoint} in ppkd.TrainOptions, or tools/{SCRIPT} with -r {checkpoint}"
-    kept: list[str] = []
-    arguments = iter(argv)
-    for argument in arguments:
-        if argument in ("-r", "--resume"):
-            next(arguments, None)
-        elif not argument.startswith("--resume="):
-            kept.append(argument)
-    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes.on_this_machine())]
-    python = [Path(sys.executable).name, *(launch if processes.count() > 1 else ())]
-    return shlex.join([*python, *kept, "-r", str(checkpoint)])
+    command = itself.training_command(argv, ["-r", str(checkpoint)], without=("-r", "--resume"))
+    return command or f"resume={checkpoint} in ppkd.TrainOptions, or `ppkd train` with -r {checkpoint}"

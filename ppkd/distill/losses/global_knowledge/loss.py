@@ -9,7 +9,9 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
+from ppkd.distill.cells.answering import answering
 from ppkd.distill.cells.levels import box_levels
+from ppkd.distill.divergence import KnowledgeDistillationKLDivLoss
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.losses.global_knowledge.boxes import assigned_boxes, at_level
 from ppkd.distill.losses.global_knowledge.point import imitate
@@ -102,7 +104,8 @@ class GlobalKnowledge(DistillLoss):
         super().__init__(student, teacher, consumes=["neck", *heads], needs=needs, **wiring)
         self.point, self.background, self.robust, self.soft_label = point, background, robust, soft_label
         self.relation, self.relation_weight, self.rkd_boxes = relation, relation_weight, rkd_boxes
-        self.fade_epochs, self.T = fade_epochs, T
+        self.fade_epochs = fade_epochs
+        self.formula = KnowledgeDistillationKLDivLoss(reduction="none", T=T)
         self.entries, self.heads = entries, heads
         self.proposals, self.max_boxes = two_stage and boxes == "proposals", max_boxes
         self.levels = self.pairs["neck"]
@@ -180,7 +183,9 @@ class GlobalKnowledge(DistillLoss):
     def soft_labels(self, student: Side, teacher: Side, boxes: Truth, weights: list[Tensor]) -> Tensor:
         """The mean weighted divergence of classes, 0 without boxes."""
         if self.entries is not None:
-            return proposal_divergence(student, teacher, self.entries, self.bank, self.T)
+            return proposal_divergence(self.formula, student, teacher, self.entries, self.bank)
         (entry,) = self.heads
+        classes = student.record[entry], teacher.record[entry]
+        found = answering(classes[0], student.spec.entries[entry].strides, student, boxes)
         own = at_level(box_levels(boxes.boxes, len(self.levels)), weights)
-        return anchor_divergence(student, teacher, boxes, entry, self.pairs[entry], own, self.T)
+        return anchor_divergence(self.formula, classes, self.pairs[entry], found, own)

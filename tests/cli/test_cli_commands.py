@@ -9,20 +9,21 @@ import time
 
 import pytest
 
-from ppkd.utils import cli, progress
+from ppkd.cli import flags
+from ppkd.cli.command import Command
+from ppkd.cli.main import NAMES, main
 from ppkd.utils.errors import ConfigError, TrainingError
-from ppkd.utils.logger import record, setup_logger
+from ppkd.utils.logger import setup_logger
 
-TOOLS = ("train.py", "eval.py")
 GENEROUS_SECONDS = 3.0
 LIGHT = """
 import runpy, sys
-sys.argv = [{path!r}, "--help"]
+sys.argv = ["ppkd", *{arguments!r}]
 try:
-    runpy.run_path({path!r}, run_name="__main__")
+    runpy.run_module("ppkd", run_name="__main__")
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {{"paddle", "numpy", "cv2", "pydantic", "rich"}} & set(sys.modules)
+heavy = {{"paddle", "numpy", "cv2", "pydantic", "rich", "yaml"}} & set(sys.modules)
 assert not heavy, heavy
 """
 
@@ -36,26 +37,62 @@ def _logger_as_before():
     root.handlers[:] = before[2]
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_help_answers_at_once_and_loads_nothing_heavy(root, tool):
-    path = str(root / "tools" / tool)
-    subprocess.run([sys.executable, "-c", LIGHT.format(path=path)], check=True, capture_output=True, cwd="/")
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in NAMES)], ids=" ".join)
+def test_help_answers_at_once_and_loads_nothing_heavy(root, arguments):
+    code = LIGHT.format(arguments=arguments)
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, path, "--help"], check=True, capture_output=True, text=True, cwd="/")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
     assert time.perf_counter() - started < GENEROUS_SECONDS
-    assert "--slim_config" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(" ".join(["usage: ppkd", *arguments[:-1]]))
+
+
+def test_every_command_has_a_line_in_the_overview(capsys):
+    assert main([]) == 2
+    shown = capsys.readouterr().out
+    assert [name for name in NAMES if not re.search(rf"^  {name} +[A-Z]", shown, re.M)] == []
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys):
+    assert main(["trian", "-c", "a.yml"]) == 2
+    assert capsys.readouterr().err == "error: there is no command 'trian'; did you mean 'train'?\n"
+
+
+@pytest.mark.parametrize("tool", ["train.py", "eval.py", "infer.py", "export_model.py", "compare.py", "methods.py"])
+def test_the_tools_of_a_clone_are_the_same_commands(root, tool):
+    path = str(root / "tools" / tool)
+    name = tool.partition("_")[0].removesuffix(".py")
+    done = subprocess.run([sys.executable, path, "--help"], check=True, capture_output=True, text=True, cwd="/")
+    of_ppkd = subprocess.run([sys.executable, "-m", "ppkd", name, "--help"], capture_output=True, text=True, cwd=root)
+    words = [text.replace(f"ppkd {name}", tool).split() for text in (done.stdout, of_ppkd.stdout)]
+    assert words[0] == words[1]
+
+
+@pytest.mark.parametrize("module", ["ppkd.cli.main", "ppkd.cli.train"])
+def test_an_older_python_is_refused_in_one_line(root, module):
+    code = f"import sys; sys.version_info = (3, 9, 18, 'final', 0); import {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: ppkd needs Python 3.11 or newer; {sys.executable} is 3.9.18\n"
+
+
+def test_a_missing_package_is_one_line_that_names_it_and_the_doctor(root):
+    code = "import sys; sys.modules['yaml'] = None; from ppkd.cli.main import main; sys.exit(main(['methods']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*yaml.*`ppkd doctor`.*\n", done.stderr)
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("False", False), ("1", True), ("0", False), ("YES", True), ("off", False)]
 )
 def test_booleans_in_any_usual_spelling(text, value):
-    assert cli.boolean(text) is value
+    assert flags.boolean(text) is value
 
 
 def test_a_flag_may_stand_alone_or_take_a_value():
     parser = argparse.ArgumentParser()
-    cli.add_flag(parser, "--use_vdl", "")
+    flags.add_flag(parser, "--use_vdl", "")
     parsed = [
         parser.parse_args(args).use_vdl for args in ([], ["--use_vdl"], ["--use_vdl=false"], ["--use_vdl", "true"])
     ]
@@ -74,8 +111,8 @@ def files(tmp_path):
 def test_overrides_win_over_both_files_and_the_slim_file_changes_nothing_of_the_student(files):
     both = ["-c", str(files / "a.yml"), "--slim_config", str(files / "slim.yml")]
     overrides = ["-o", "TrainReader.batch_size=2", "-o", "slim.losses.l2.weight=5", "log_iter=1"]
-    args = cli.parser("").parse_args([*both, *overrides])
-    cfg, slim = cli.load(args)
+    args = flags.parser("").parse_args([*both, *overrides])
+    cfg, slim = flags.load(args)
     assert slim is not None
     assert (cfg["epoch"], cfg["TrainReader"]["batch_size"], cfg["log_iter"]) == (3, 2, 1)
     assert slim.at("losses.l2.weight") == 5
@@ -83,13 +120,13 @@ def test_overrides_win_over_both_files_and_the_slim_file_changes_nothing_of_the_
 
 
 def test_a_slim_override_without_a_slim_file_is_refused(files):
-    args = cli.parser("").parse_args(["-c", str(files / "a.yml"), "-o", "slim.losses.l2.weight=5"])
+    args = flags.parser("").parse_args(["-c", str(files / "a.yml"), "-o", "slim.losses.l2.weight=5"])
     with pytest.raises(ConfigError, match="no --slim_config"):
-        cli.load(args)
+        flags.load(args)
 
 
 def run(main, capsys):
-    code = cli.run(main, argparse.ArgumentParser(), [])
+    code = Command(argparse.ArgumentParser, main)([])
     return code, capsys.readouterr()
 
 
@@ -125,45 +162,6 @@ def test_exit_codes_of_success_and_interrupts(capsys):
     assert run(lambda args: None, capsys)[0] == 0
     assert run(interrupted(KeyboardInterrupt()), capsys)[0] == 130
     assert run(interrupted(Interrupted(15)), capsys)[0] == 143
-
-
-def test_log_lines_have_paddledetections_form_on_console_and_in_the_file(tmp_path, capsys):
-    setup_logger(tmp_path)
-    logging.getLogger("ppkd.engine").info("text")
-    record(logging.ERROR, "for the file")
-    console, file = capsys.readouterr().out, (tmp_path / "train.log").read_text()
-    line = r"\[\d\d/\d\d \d\d:\d\d:\d\d\] ppkd.engine INFO: text\n"
-    assert re.fullmatch(line, console)
-    assert re.fullmatch(line + r"\[.*\] ppkd ERROR: for the file\n", file)
-
-
-def test_processes_behind_the_first_log_warnings_and_errors_with_their_number(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
-    setup_logger(tmp_path)
-    logging.getLogger("ppkd.engine").info("text")
-    assert capsys.readouterr().out == "" and not (tmp_path / "train.log").exists()
-    logging.getLogger("ppkd.engine").warning("an image is broken")
-    for text in (capsys.readouterr().out, (tmp_path / "train.log").read_text()):
-        assert text.endswith("WARNING: (process 1) an image is broken\n")
-
-
-def test_progress_is_silent_or_plain_lines_away_from_a_terminal(capsys):
-    setup_logger()
-    with progress.progress("Quiet", 3) as bar:
-        bar.advance()
-    assert capsys.readouterr().out == ""
-    with progress.progress("Fetch", 4, interval=0.0) as bar:
-        bar.advance(3, note="slow")
-    assert capsys.readouterr().out.endswith("ppkd.utils INFO: Fetch: 3/4 (75%) slow\n")
-
-
-def test_progress_on_a_terminal_lets_log_lines_through(capsys, monkeypatch):
-    setup_logger()
-    monkeypatch.setattr(progress, "on_terminal", lambda: True)
-    with progress.progress("Epoch 0", 2) as bar:
-        logging.getLogger("ppkd.engine").info("a line")
-        bar.advance(1, note="loss 1.0")
-    assert "a line" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
-"""What the command lines share: common flags, loading of configurations, errors without tracebacks."""
+"""What the command lines share: common flags, and the loading of the configurations that they name."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ppkd.config import Config, load_config, split_overrides
-from ppkd.utils import runtime
-from ppkd.utils.errors import ConfigError, PPKDError
-from ppkd.utils.logger import get_logger, setup_logger
+from ppkd.utils.errors import ConfigError
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from ppkd.config import Config
+
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -44,10 +43,10 @@ class Former(argparse.Action):
         parser.error(f"{name} is not a flag here: {self.today}")
 
 
-def parser(description: str, *, slim: bool = True) -> argparse.ArgumentParser:
+def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentParser:
     """A parser with ``-c``, ``-o`` and, unless ``slim`` is false, ``--slim_config``."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("-c", "--config", required=True, metavar="YML", help="configuration of the detector")
+    made.add_argument("-c", "--config", required=True, metavar="YML", help="configuration: a file or a shipped name")
     made.add_argument(
         "-o",
         "--opt",
@@ -67,6 +66,8 @@ def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
 
     Raises :class:`ConfigError` for an unreadable file, a malformed override, or ``slim.`` without a slim file.
     """
+    from ppkd.config import load_config, split_overrides
+
     own, slim_overrides = split_overrides(args.opt)
     slim_path = getattr(args, "slim_config", None)
     if slim_path is None:
@@ -74,27 +75,3 @@ def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
             raise ConfigError(f"-o slim.{slim_overrides[0]}: there is no --slim_config that it could change")
         return load_config(args.config, own), None
     return load_config(args.config, own), load_config(slim_path, slim_overrides)
-
-
-def run(
-    main: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None = None
-) -> int:
-    """Parse ``argv``, prepare the process, run ``main`` and return the exit code.
-
-    A :class:`PPKDError`, and a file or folder that the system refuses, is printed as ``error: ...`` on standard error
-    and gives 1; an interrupt gives 128 + signal.
-    """
-    args = made.parse_args(argv)
-    setup_logger()
-    get_logger("ppkd").info(runtime.prepare())
-    runtime.import_paddle()
-    try:
-        main(args)
-    except (PPKDError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as interrupt:
-        from ppkd.engine.signals import Interrupted
-
-        return interrupt.exit_code if isinstance(interrupt, Interrupted) else INTERRUPTED
-    return 0

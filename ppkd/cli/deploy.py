@@ -1,45 +1,40 @@
-"""The command line of ``deploy/python/infer.py``: pictures or a video through an exported model."""
+"""Detect objects in pictures or a video with an exported model."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppkd.utils.cli import add_flag, boolean, run
+from ppkd.cli.command import Command
+from ppkd.cli.flags import add_flag, boolean
 from ppkd.utils.errors import DataError
 
 if TYPE_CHECKING:
     from ppkd.deploy.predictor import Predictor
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 1 for a user's error, also when a picture could not be read."""
-    return run(detect, make_parser(), argv)
-
-
-def make_parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """PaddleDetection's flags."""
-    parser = argparse.ArgumentParser(description="Detect objects in pictures or a video with an exported model.")
-    parser.add_argument("--model_dir", required=True, help="folder that tools/export_model.py wrote")
-    parser.add_argument("--image_file", help="one picture; wins over --image_dir")
-    parser.add_argument("--image_dir", help="folder of pictures")
-    parser.add_argument("--video_file", help="a video; wins over pictures")
-    parser.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
-    parser.add_argument("--threshold", type=float, default=0.5, help="lowest score that is drawn")
-    parser.add_argument("--output_dir", default="output", help="folder of the results")
-    parser.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
-    parser.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
-    parser.add_argument("--cpu_threads", type=_positive, default=1)
-    parser.add_argument("--save_images", type=boolean, default=True, metavar="BOOL", help="write drawn pictures")
-    add_flag(parser, "--save_results", "write all detections to bbox.json")
-    add_flag(parser, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
-    add_flag(parser, "--run_benchmark", "time each batch as the mean of several runs; draw nothing")
-    return parser
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--model_dir", required=True, help="folder that `ppkd export` wrote")
+    made.add_argument("--image_file", help="one picture; wins over --image_dir")
+    made.add_argument("--image_dir", help="folder of pictures")
+    made.add_argument("--video_file", help="a video; wins over pictures")
+    made.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
+    made.add_argument("--threshold", type=float, default=0.5, help="lowest score that is drawn")
+    made.add_argument("--output_dir", default="output", help="folder of the results")
+    made.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
+    made.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
+    made.add_argument("--cpu_threads", type=_positive, default=1)
+    made.add_argument("--save_images", type=boolean, default=True, metavar="BOOL", help="write drawn pictures")
+    add_flag(made, "--save_results", "write all detections to bbox.json")
+    add_flag(made, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
+    add_flag(made, "--run_benchmark", "time each batch as the mean of several runs; draw nothing")
+    return made
 
 
-def detect(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
     """Does what the parsed flags say; the time that it took is printed even if some pictures could not be read."""
     from ppkd.deploy.predictor import Predictor
 
@@ -115,3 +110,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, not {text}")
     return number
+
+
+command = Command(parser, main, computes=True)
