@@ -63,7 +63,8 @@ def test_a_folded_convolution_computes_the_same_in_evaluation_mode(bias):
 
 def test_a_unit_has_the_names_of_published_weights():
     unit = ConvNormAct(3, 4, 3, names=("_conv", "_batch_norm"), norm=batch_norm(4), stride=2, act="relu")
-    assert [name for name, _ in unit.named_parameters()] == ["_conv.weight", "_batch_norm.weight", "_batch_norm.bias"]
+    norm = [f"_batch_norm.{name}" for name in ("weight", "bias", "_mean", "_variance")]
+    assert list(unit.state_dict()) == ["_conv.weight", *norm]
     x = paddle.randn([1, 3, 7, 5])
     assert unit(x).shape == [1, 4, 4, 3]
     assert (unit(x) == F.relu(unit._batch_norm(unit._conv(x)))).all()
