@@ -46,7 +46,7 @@ def distilled(tmp_path_factory):
     (folder / "slim.yml").write_text(
         f"slim: Distill\nteacher: {{config: {config}, weights: {folder / 'teacher.pdparams'}}}\n"
         "losses:\n  kd: {type: ClassKD, weight: 1}\n  imitate: {type: FeatureImitation, weight: 0.1}\n"
-        "  ld: {type: LD, weight: 0.05}\n"
+        "  ld: {type: LD, weight: 1}\n"
     )
     return ["-c", config, "--slim_config", str(folder / "slim.yml")]
 

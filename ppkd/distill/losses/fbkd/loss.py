@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.level_wise import level_wise
 from ppkd.distill.losses.fbkd.non_local import NonLocal
+from ppkd.models.losses.normaliser import norm_over_batch
 
 
 class FBKDFeatureLoss(nn.Layer):
     """Attention-guided and non-local distillation of one level ("Improve Object Detection with Feature-based Knowledge
     Distillation: Towards Accurate and Efficient Detectors").
 
-    The sum of four Euclidean norms, each over the whole batch and not divided by its size. With S and T the maps:
+    The sum of four Euclidean norms, each over the whole batch of an update and not divided by its size. Divided among
+    processes or accumulated batches the first three are still those of the whole; the relations' is not, because the
+    non-local blocks normalise by the statistics of each part. With S and T the maps:
 
     * features: of (T - A S) sqrt(M), A a 1x1 convolution and M the mean of both maps' attentions
       HW softmax(mean_c |x| / temp), without a gradient;
@@ -86,10 +88,8 @@ class FBKDFeatureLoss(nn.Layer):
 
 
 def _norm(values: Tensor) -> Tensor:
-    """The Euclidean norm of all ``values``, a scalar; its gradient at zero is zero."""
-    square = (values * values).sum()
-    present = square > 0
-    return paddle.where(present, square, paddle.ones_like(square)).sqrt() * present.astype("float32")
+    """The Euclidean norm of all ``values`` in the batch of the update, a scalar; its gradient at zero is zero."""
+    return norm_over_batch((values * values).sum())
 
 
 FBKD = register(
