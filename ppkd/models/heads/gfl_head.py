@@ -138,7 +138,8 @@ class GFLHead(TowerHead):
         """Scalars ``loss_qfl``, ``loss_bbox`` and ``loss_dfl``.
 
         The first is divided by the positive cells of the batch, counting one at least for each image; the others are
-        means over positive cells that the cells' best scores weight.
+        means over positive cells that the cells' best scores weight, whose sum counts as one at least, as in
+        PaddleDetection; the authors' own code adds 1e-6 to it.
         """
         ranked = join_levels(scores(record))
         classes = ranked if self.dgqp_module else join_levels(record.cls_logits)
@@ -147,7 +148,7 @@ class GFLHead(TowerHead):
         shared, union = paired_overlap(terms.predicted.detach(), terms.wanted)
         quality = targets.positive * shared / union.clip(min=EPS)
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
-        total = over_batch(weight.sum()).clip(min=EPS)
+        total = over_batch(weight.sum()).clip(min=1)
         return {
             "loss_qfl": self.loss_qfl(classes, targets.labels, quality) / positives,
             "loss_bbox": terms.box / total,
