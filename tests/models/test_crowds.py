@@ -79,7 +79,8 @@ def test_chosen_proposals_have_no_crowd_among_their_objects():
 def test_without_crowds_nothing_changes():
     known = truth([OBJECT, CROWD], [0, 0])
     found, expected = (
-        MaxIoUAssigner(positive_overlap=0.7, negative_overlap=0.3)(ANCHORS, known, crowd_overlap=at) for at in (0.5, None)
+        MaxIoUAssigner(positive_overlap=0.7, negative_overlap=0.3)(ANCHORS, known, crowd_overlap=at)
+        for at in (0.5, None)
     )
     for name in ("box", "positive", "negative"):
         np.testing.assert_array_equal(getattr(found, name).numpy(), getattr(expected, name).numpy())

@@ -8,6 +8,7 @@ from paddle.nn import functional as F
 from ppkd.config import register
 from ppkd.distill.level_wise import level_wise
 from ppkd.distill.losses.fbkd.non_local import NonLocal
+from ppkd.distill.maps import default_conv, default_start
 from ppkd.models.losses.normaliser import norm_over_batch
 
 
@@ -56,11 +57,12 @@ class FBKDFeatureLoss(nn.Layer):
         self.temp = temp
         self.feature_weight, self.nonlocal_weight = feature_weight, nonlocal_weight
         self.channel_weight, self.spatial_weight = channel_weight, spatial_weight
-        self.adaptation_layers = nn.Conv2D(student_channels, teacher_channels, 1)
-        self.channel_wise_adaptation = nn.Linear(student_channels, teacher_channels)
-        self.spatial_wise_adaptation = nn.Conv2D(1, 1, 3, padding=1)
+        self.adaptation_layers = default_conv(student_channels, teacher_channels, 1)
+        start = default_start(student_channels)
+        self.channel_wise_adaptation = nn.Linear(student_channels, teacher_channels, **start)
+        self.spatial_wise_adaptation = default_conv(1, 1, 3)
         self.student_non_local = NonLocal(student_channels, reduction, maxpool_stride)
-        self.non_local_adaptation = nn.Conv2D(student_channels, teacher_channels, 1)
+        self.non_local_adaptation = default_conv(student_channels, teacher_channels, 1)
         self.teacher_non_local = NonLocal(teacher_channels, reduction, maxpool_stride)
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:

@@ -21,6 +21,7 @@ from ppkd.distill.losses.global_knowledge.prototypes.pooling import pool_boxes
 from ppkd.distill.losses.global_knowledge.prototypes.settings import PrototypeSettings
 from ppkd.distill.losses.global_knowledge.relation import prototype_relation, rkd
 from ppkd.distill.losses.global_knowledge.soft_labels import anchor_divergence, proposal_divergence, soft_label_entries
+from ppkd.distill.maps import default_conv
 from ppkd.distill.preparation import Material
 from ppkd.distill.proposals import find_proposals
 from ppkd.distill.side import Progress, Side
@@ -112,7 +113,7 @@ class GlobalKnowledge(DistillLoss):
         self.share = 1.0 / len(self.levels) if (two_stage if average is None else average) else 1.0
         own, other = student.entries["neck"].levels, teacher.entries["neck"].levels
         channels = [(own[pair.student].channels, other[pair.teacher].channels) for pair in self.levels]
-        self.adapters = nn.LayerList([nn.Conv2D(*both, 3, padding=1) for both in channels])
+        self.adapters = nn.LayerList([default_conv(*both, 3) for both in channels])
         settings = prototypes or PrototypeSettings()
         self.bank = PrototypeBank(student.num_classes, settings.count, channels)
         self._maker = PrototypeMaker(self.bank, self.levels, settings)
