@@ -58,11 +58,11 @@ def test_elsewhere_it_follows_the_stride_and_the_input(stride, size, expected):
 
 
 def test_global_knowledge_follows_too():
-    """Sides of 8, 20 and 110 pixels in an image of 128."""
+    """Sides of 8, 30 and 110 pixels in an image of 128."""
     levels = tuple(LevelSpec(4, stride) for stride in (8, 16, 32))
     spec = DetectorSpec("Some", 3, {"neck": Entry("feature", "grid", levels)}, frozenset({"features", "assign"}))
     maps = [paddle.zeros([1, 4, 128 // level.stride, 128 // level.stride]) for level in levels]
-    given = Truth.around(paddle.to_tensor([[[8.0, 8.0, 8.0 + side, 8.0 + side] for side in (8.0, 20.0, 110.0)]]))
+    given = Truth.around(paddle.to_tensor([[[8.0, 8.0, 8.0 + side, 8.0 + side] for side in (8.0, 30.0, 110.0)]]))
     for settings, expected in (({}, [0, 1, 2]), ({"second_level_side": 56.0}, [0, 0, 0])):
         loss = GlobalKnowledge(spec, spec, soft_label=0.0, **settings)
         assert loss.level_of(side(Record(spec, {"neck": maps})), given).tolist() == [expected]

@@ -175,10 +175,10 @@ def test_boxes_for_all_levels():
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_boxes_of_a_small_image_spread_over_the_levels(loss):
-    """Sides of 8, 20 and 110 pixels in an image of 128; by the published side all are on the finest."""
+    """Sides of 8, 30 and 110 pixels in an image of 128; by the published side all are on the finest."""
     of = spec((8, 16, 32))
     levels = [(8, 16, 16), (16, 8, 8), (32, 4, 4)]
-    sizes = paddle.to_tensor([[[8.0, 8.0, 16.0, 16.0], [8.0, 8.0, 28.0, 28.0], [8.0, 8.0, 118.0, 118.0]]])
+    sizes = paddle.to_tensor([[[8.0, 8.0, 16.0, 16.0], [8.0, 8.0, 38.0, 38.0], [8.0, 8.0, 118.0, 118.0]]])
     for rank in range(3):
         one = Truth.around(sizes[:, rank : rank + 1])
         found = [mask.any().item() for mask in loss(of, of).cells.masks(one, levels)]
