@@ -24,7 +24,7 @@ from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.losses.side_losses import SideLosses
 from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Entry, LevelSpec, Record, scores
+from ppkd.structures import Basis, Entry, LevelSpec, Record, scores
 from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
@@ -95,9 +95,10 @@ class GFLHead(TowerHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis, sides = Basis(offset=self.cells.offset), self.levels(self.distribution_project.channels)
         numbers = {
             "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "box_dist": Entry("box", "grid", self.levels(self.distribution_project.channels), coding="distribution"),
+            "box_dist": Entry("box", "grid", sides, coding="distribution", basis=basis),
         }
         if self.dgqp_module is not None:
             numbers["quality"] = Entry("quality", "grid", self.levels(1))

@@ -72,7 +72,8 @@ class GID(DistillLoss):
     ) -> None:
         reader = _reader(student, teacher)
         consumes = ["neck", *reader.consumes]
-        super().__init__(student, teacher, consumes=consumes, needs=reader.needs, **wiring)
+        decoded = reader.decoded(student)
+        super().__init__(student, teacher, consumes=consumes, needs=reader.needs, decoded=decoded, **wiring)
         self.reader = reader
         self.count, self.rule, self.side = count, rule, side
         self.feature_weight, self.relation_weight = feature_weight, relation_weight
