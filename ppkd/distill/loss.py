@@ -104,6 +104,10 @@ class DistillLoss(nn.Layer):
         prepared must still have a value.
         """
 
+    def prepares(self, epoch: int) -> bool:
+        """Whether :meth:`prepare` is called before ``epoch``: it is due, and the weight is not 0 for good."""
+        return bool(self.weight) and not self.schedule.ended(epoch) and self.due(epoch)
+
     def weight_at(self, epoch: float) -> float:
         """The weight in force at ``epoch``."""
         return self.weight * self.schedule.factor(epoch)
