@@ -62,7 +62,7 @@ def evaluate_config(
     )
     if json_eval:
         return score_file(Path(output_dir) / BBOX_FILE, metric)
-    gpu = environment.choose_device(settings.use_gpu)
+    gpu = environment.choose_device(settings.use_gpu, tf32=settings.tf32)
     detector = trained_detector(cfg)
     refuse_other_names(
         detector.class_names,
