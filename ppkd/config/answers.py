@@ -1,0 +1,121 @@
+"""What is answered where a configuration names something that ppkd does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from types import NoneType, UnionType
+from typing import Any, get_args
+
+from ppkd.config.registry import Component, lookup, names
+from ppkd.config.signature import annotation_of
+from ppkd.config.value import OVERRIDE, Config, Mark
+from ppkd.utils.errors import nearest
+
+_PICODET = "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2"
+_PPYOLOE = "the files ppyoloe_crn_* and ppyoloe_plus_crn_* of sizes s, m, l and x work"
+_ROTATED = f"rotated boxes are not built; {_PPYOLOE}"
+_TWO_STAGES = "the detector of two stages is FasterRCNN on a pyramid, the files faster_rcnn_*_fpn_*"
+_SEMI = "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes"
+_MASKS = f"masks are not built; {_TWO_STAGES}"
+
+INSTEAD = {
+    "ESNet": _PICODET,
+    "ShuffleNetV2": _PICODET,
+    "CSPPAN": _PICODET,
+    "PicoHead": _PICODET,
+    "PPYOLOEWithAuxHead": _PPYOLOE,
+    "SimpleConvHead": _PPYOLOE,
+    "PPYOLOEContrastHead": _PPYOLOE,
+    "PPYOLOERHead": _ROTATED,
+    "FCOSRHead": _ROTATED,
+    "S2ANet": _ROTATED,
+    "PPYOLOEInsHead": f"masks are not built; {_PPYOLOE}",
+    "MaskRCNN": _MASKS,
+    "MaskHead": _MASKS,
+    "with_mask": _MASKS,
+    "CascadeRCNN": _TWO_STAGES,
+    "Res5Head": _TWO_STAGES,
+    "with_pool": f"the variant without pyramid (C4) is not built; {_TWO_STAGES}",
+    "SwinTransformer": _TWO_STAGES,
+    "DenseTeacher": _SEMI,
+    "ARSL_FCOS": _SEMI,
+    "Semi_RTDETR": _SEMI,
+    "UnsupTrainDataset": _SEMI,
+    "SemiTrainReader": _SEMI,
+    "MultiscaleTestResize": "pictures are evaluated at one scale: write Resize",
+    "Mosaic": "write Mixup, or leave it out",
+    "slim": "a slim file is given with --slim_config, beside -c with the student's configuration",
+}
+"""What is answered to names of PaddleDetection that ppkd does not have, where there is more to say."""
+
+OTHER_WORDS = {
+    "lr": "LearningRate.base_lr",
+    "learning_rate": "LearningRate.base_lr",
+    "device": "use_gpu=false or use_gpu=true",
+    "gpu": "use_gpu",
+}
+NOUNS = {"backbone": "backbones", "neck": "necks"}
+_NEAR = 0.8
+_MOST = 15
+"""More components than this of one class: the class is any layer."""
+_DETECTORS = "ppkd.models.detectors."
+
+
+def no_detector(name: str) -> str:
+    """The answer to an ``architecture`` that is no detector."""
+    return f"{name} is not among our detectors: {', '.join(_in(_DETECTORS))}{_instead(name)}"
+
+
+def no_part(owner: Component, key: str, name: str) -> str:
+    """The answer to a component ``name``, which is not registered, under the parameter ``key`` of ``owner``."""
+    role = "heads" if key.endswith("head") else NOUNS.get(key)
+    noun = f"our {role}" if role else f"what {owner.name}.{key} takes"
+    fitting = _fitting(owner, key)
+    if not fitting:
+        return f"there is no component '{name}'{_instead(name) or nearest(name, names())}"
+    return f"{name} is not among {noun}: {', '.join(fitting)}{_instead(name)}"
+
+
+def no_component(name: str, known: Collection[str]) -> str:
+    """The answer to a component's name of which only is known that it is none of ``known``."""
+    return f"there is no component '{name}'{_instead(name) or nearest(name, known)}"
+
+
+def no_setting(component: Component, key: str) -> str:
+    """The answer to a setting that ``component`` does not have."""
+    hint = _instead(key) or nearest(key, component.parameters)
+    return f"{component.name}.{key} is not a setting of {component.name}{hint}"
+
+
+def no_key(cfg: Config, key: str, known: Collection[str]) -> str:
+    """The answer to a top-level ``key`` that is none of ``known``; for ``-o`` also with the blocks that have it."""
+    hint = _instead(key) or (_meant(cfg, key) if cfg.mark(key) == OVERRIDE else "")
+    return f"{key} is not a key of a configuration{hint or nearest(key, known, least=_NEAR)}"
+
+
+def _meant(cfg: Config, key: str) -> str:
+    """Where ``key`` stands in a block of ``cfg``, which a user of ``-o`` may have meant."""
+    places = [f"{block}.{key}" for block, value in cfg.items() if isinstance(value, Config) and key in value]
+    meant = OTHER_WORDS.get(key) or " or ".join(places)
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _instead(name: str) -> str:
+    return f"; {INSTEAD[name]}" if name in INSTEAD else ""
+
+
+def _in(package: str) -> list[str]:
+    return [name for name in names() if lookup(name, "").cls.__module__.startswith(package)]
+
+
+def _fitting(owner: Component, key: str) -> list[str]:
+    """The components that ``owner`` takes as ``key``: those of the annotated class, else of the role's package."""
+    kinds = tuple(kind for kind in kinds_of(annotation_of(owner.cls, key)) if isinstance(kind, type))
+    found = [name for name in names() if kinds and issubclass(lookup(name, "").cls, kinds)]
+    return found if 0 < len(found) <= _MOST else _in(f"ppkd.models.{NOUNS.get(key, key)}.")
+
+
+def kinds_of(annotation: Any) -> tuple[Any, ...]:
+    """The classes that a parameter with ``annotation`` takes, without None."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return tuple(kind for kind in kinds if kind is not NoneType)
