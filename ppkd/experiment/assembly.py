@@ -66,7 +66,7 @@ def assemble(experiment: Experiment) -> Assembly:
         epochs=settings.epoch,
         checkpointer=Checkpointer(experiment.folder, update, identity=_identity(experiment, names, schedule)),
         hooks=[
-            Preparation(training_set(experiment.config, images.labelled, experiment.folder)),
+            Preparation(training_set(experiment, images.labelled)),
             *build_hooks(experiment, gpu=gpu, names=names),
         ],
         accumulate=settings.gradient_accumulation_steps,
@@ -76,8 +76,7 @@ def assemble(experiment: Experiment) -> Assembly:
 
 def _loader(experiment: Experiment, images: Images) -> Loader:
     return build_loader(
-        experiment.config,
-        "Train",
+        experiment.train_reader,
         images.labelled,
         seed=experiment.runtime.seed,
         accumulate=experiment.runtime.gradient_accumulation_steps,

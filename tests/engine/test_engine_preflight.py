@@ -17,9 +17,9 @@ from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
 from ppkd.distill import preflight_teacher
 from ppkd.distill.build import build_losses
-from ppkd.distill.preflight import FirstLosses, check_teacher
+from ppkd.distill.preflight import FirstLosses, check_teachers
 from ppkd.distill.preflight_report import pair_table
-from ppkd.distill.preflight_teacher import judge_teacher
+from ppkd.distill.preflight_teacher import judge_teachers
 from ppkd.engine import random_state
 from ppkd.engine.saved_batch import save_batch
 from ppkd.experiment import Experiment, TrainOptions, preflight, train
@@ -141,7 +141,8 @@ def test_adapters_are_told_level_by_level(settings):
     student, taught_by = build_detector(cfg), build_detector(load_config(teacher))
     losses = build_losses(slim, student.spec(), taught_by.spec())
     batch = {"image": paddle.zeros([1, 3, 64, 64])}
-    rows = pair_table(losses, student.extract(batch), taught_by.extract(batch)).splitlines()[3:-1]
+    answers = dict.fromkeys(losses, taught_by.extract(batch))
+    rows = pair_table(losses, student.extract(batch), answers).splitlines()[3:-1]
     assert [row.split("|")[4].strip() for row in rows] == ["32", "16", "8"]
     sizes = [sum(p.size for p in formula.parameters()) for formula in losses["fgd"].formulas]
     assert all(f"{size:,} numbers" in row for size, row in zip(sizes, rows, strict=True))
@@ -198,7 +199,7 @@ def test_without_enough_to_go_by_nothing_is_concluded(settings, weights, caplog,
 
 
 def test_a_resumed_run_judges_its_teacher_no_more(settings, weights, monkeypatch):
-    monkeypatch.setattr(preflight, "judge_teacher", lambda *a, **k: pytest.fail("judged"))
+    monkeypatch.setattr(preflight, "judge_teachers", lambda *a, **k: pytest.fail("judged"))
     cfg, slim = load_config(CONFIG, settings), slim_of(weights)
     run_preflight(assemble(Experiment.parse(cfg, slim, TrainOptions(resume="somewhere"))))
 
@@ -219,7 +220,8 @@ def test_the_student_is_evaluated_where_it_starts_trained(settings, weights, mon
     for starts in (False, True):
         cfg = load_config(CONFIG, settings)
         assembly = assemble(Experiment.parse(cfg, slim_of(weights)))
-        judge_teacher(cfg, assembly.experiment.runtime, assembly.distilled, starts=starts)
+        experiment = assembly.experiment
+        judge_teachers(cfg, experiment.runtime, experiment.evaluation_loader, assembly.distilled, starts=starts)
     assert judged == [1, 2]
 
 
@@ -227,8 +229,8 @@ def test_classes_in_another_order_are_refused_and_other_names_remarked_on(settin
     model = assemble(Experiment.parse(load_config(CONFIG, settings), slim_of(weights))).trainer.model
     names = ("circle", "square", "triangle", "star")
     with pytest.raises(TrainingError, match=r"in another order: circle, square.*\['box_xywh', 'cls_logits'"):
-        check_teacher(model, names[::-1])
-    check_teacher(model, ("circle", "square", "triangle", "moon"))
+        check_teachers(model, names[::-1])
+    check_teachers(model, ("circle", "square", "triangle", "moon"))
     assert "trained on other classes, circle, square, triangle, star" in caplog.text
 
 

@@ -60,16 +60,16 @@ class MGDFeatureLoss(nn.Layer):
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
-        ours = stu_feature if self.align is None else self.align(stu_feature)
-        theirs = tea_feature.detach()
+        student = stu_feature if self.align is None else self.align(stu_feature)
+        teacher = tea_feature.detach()
         if self.training and self.lambda_mgd:
-            ours = ours * self._mask(ours)
-        ours = self.generation(ours)
+            student = student * self._mask(student)
+        student = self.generation(student)
         if self.normalize:
-            ours, theirs = feature_norm(ours), feature_norm(theirs)
+            student, teacher = feature_norm(student), feature_norm(teacher)
         if self.loss_func == "ssim":
-            return self.loss_weight * ((1.0 - ssim(ours, theirs)) / 2.0).clip(0.0, 1.0)
-        return F.mse_loss(ours, theirs, reduction="sum") * (self.loss_weight / theirs.shape[0])
+            return self.loss_weight * ((1.0 - ssim(student, teacher)) / 2.0).clip(0.0, 1.0)
+        return F.mse_loss(student, teacher, reduction="sum") * (self.loss_weight / teacher.shape[0])
 
     def _mask(self, feature: Tensor) -> Tensor:
         images, channels, height, width = feature.shape

@@ -16,7 +16,8 @@ from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 from ppkd.models.heads.integral import SideDistributions
 from ppkd.models.heads.task_aligned_head import TaskAlignedHead
 from ppkd.models.heads.tower_head import prior_logit
-from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
+from ppkd.models.layers.activation import Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.side_losses import SideLosses

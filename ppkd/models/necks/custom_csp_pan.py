@@ -11,7 +11,8 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
+from ppkd.models.layers.activation import Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.csp import RepBlock
 from ppkd.models.layers.norm import NormType
 from ppkd.models.layers.upsample import upsample2x

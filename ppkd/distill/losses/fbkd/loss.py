@@ -63,12 +63,14 @@ class FBKDFeatureLoss(nn.Layer):
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
-        ours, theirs = stu_feature, tea_feature.detach()
-        mask = ((self._attention(ours) + self._attention(theirs)) / 2).detach()
-        features = _norm((theirs - self.adaptation_layers(ours)) * mask.sqrt())
-        channels = _norm(theirs.mean(axis=[2, 3]) - self.channel_wise_adaptation(ours.mean(axis=[2, 3])))
-        cells = _norm(theirs.mean(axis=1, keepdim=True) - self.spatial_wise_adaptation(ours.mean(axis=1, keepdim=True)))
-        relations = _norm(self.teacher_non_local(theirs) - self.non_local_adaptation(self.student_non_local(ours)))
+        student, teacher = stu_feature, tea_feature.detach()
+        mask = ((self._attention(student) + self._attention(teacher)) / 2).detach()
+        features = _norm((teacher - self.adaptation_layers(student)) * mask.sqrt())
+        channels = _norm(teacher.mean(axis=[2, 3]) - self.channel_wise_adaptation(student.mean(axis=[2, 3])))
+        cells = _norm(
+            teacher.mean(axis=1, keepdim=True) - self.spatial_wise_adaptation(student.mean(axis=1, keepdim=True))
+        )
+        relations = _norm(self.teacher_non_local(teacher) - self.non_local_adaptation(self.student_non_local(student)))
         return (
             self.feature_weight * features
             + self.channel_weight * channels
