@@ -20,7 +20,9 @@ def translated(cfg: Config) -> Config:
     if detector is None:
         return cfg
     own, mark = cfg.get(detector), cfg.mark(detector if detector in cfg else SHARED)
-    merged = block.merge(own) if isinstance(block, Config) and isinstance(own, Config) else block if own is None else own
+    merged = (
+        block.merge(own) if isinstance(block, Config) and isinstance(own, Config) else block if own is None else own
+    )
     moved = cfg.without(SHARED).with_item(detector, merged, mark)
     if cfg.get(ARCHITECTURE) != SHARED:
         return moved

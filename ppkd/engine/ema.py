@@ -92,10 +92,7 @@ class ModelEMA:
             return {name: tensor.numpy() for name, tensor in self._model.state_dict().items()}
         share = np.float32(1.0 - self._remainder)
         averages = {name: average.numpy() for name, average in self._averages.items()}
-        return {
-            name: average if name in self._copied else average / share
-            for name, average in averages.items()
-        }
+        return {name: average if name in self._copied else average / share for name, average in averages.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -52,7 +52,10 @@ EvalReader: {collate_batch: false, batch_size: 1}
         ("use_gpu=1", "use_gpu is 1, expected a valid boolean"),
         ("export.nmss=true", r"export\.nmss is not a setting of export; did you mean 'nms'\?"),
         ("export=true", "export must be a mapping"),
-        ("architecture=YOLOv4", r"^-o: YOLOv4 is not among our detectors: FasterRCNN, GFL, PPYOLOE, PicoDet, .*YOLOv3$"),
+        (
+            "architecture=YOLOv4",
+            r"^-o: YOLOv4 is not among our detectors: FasterRCNN, GFL, PPYOLOE, PicoDet, .*YOLOv3$",
+        ),
         ("YOLOv3Head.anchor_maks=[[0]]", r"YOLOv3Head\.anchor_maks is not .*; did you mean 'anchor_masks'\?"),
         ("YOLOv3Head.anchors=[[1, a]]", r'YOLOv3Head\.anchors\[0\]\[1\] is "a"'),
         ("YOLOv3Loss.ignore_thres=0.5", r"did you mean 'ignore_thresh'\?"),
