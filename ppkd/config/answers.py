@@ -8,54 +8,51 @@ from typing import Any, get_args
 
 from ppkd.config.registry import Component, lookup, names
 from ppkd.config.signature import annotation_of
-from ppkd.config.value import OVERRIDE, Config, Mark
+from ppkd.config.value import OVERRIDE, Config
 from ppkd.utils.errors import nearest
 
-_PICODET = "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2"
-_PPYOLOE = "the files ppyoloe_crn_* and ppyoloe_plus_crn_* of sizes s, m, l and x work"
-_ROTATED = f"rotated boxes are not built; {_PPYOLOE}"
-_TWO_STAGES = "the detector of two stages is FasterRCNN on a pyramid, the files faster_rcnn_*_fpn_*"
-_SEMI = "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes"
-_MASKS = f"masks are not built; {_TWO_STAGES}"
-
-INSTEAD = {
-    "ESNet": _PICODET,
-    "ShuffleNetV2": _PICODET,
-    "CSPPAN": _PICODET,
-    "PicoHead": _PICODET,
-    "PPYOLOEWithAuxHead": _PPYOLOE,
-    "SimpleConvHead": _PPYOLOE,
-    "PPYOLOEContrastHead": _PPYOLOE,
-    "PPYOLOERHead": _ROTATED,
-    "FCOSRHead": _ROTATED,
-    "S2ANet": _ROTATED,
-    "PPYOLOEInsHead": f"masks are not built; {_PPYOLOE}",
-    "MaskRCNN": _MASKS,
-    "MaskHead": _MASKS,
-    "with_mask": _MASKS,
-    "CascadeRCNN": _TWO_STAGES,
-    "Res5Head": _TWO_STAGES,
-    "with_pool": f"the variant without pyramid (C4) is not built; {_TWO_STAGES}",
-    "SwinTransformer": _TWO_STAGES,
-    "DenseTeacher": _SEMI,
-    "ARSL_FCOS": _SEMI,
-    "Semi_RTDETR": _SEMI,
-    "UnsupTrainDataset": _SEMI,
-    "SemiTrainReader": _SEMI,
-    "MultiscaleTestResize": "pictures are evaluated at one scale: write Resize",
-    "Mosaic": "write Mixup, or leave it out",
-    "slim": "a slim file is given with --slim_config, beside -c with the student's configuration",
+_TWO_STAGES = "of two stages there is FasterRCNN on a pyramid, the files faster_rcnn_*_fpn_*"
+_PPYOLOE = "PP-YOLOE's files of sizes s, m, l and x work, ppyoloe_crn_* and ppyoloe_plus_crn_*"
+_ANSWERS = {
+    "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2": (
+        *("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
+    ),
+    _PPYOLOE: (
+        "PPYOLOEWithAuxHead",
+        "SimpleConvHead",
+        "PPYOLOEContrastHead",
+        "PPYOLOFPN",
+        "PPYOLOPAN",
+        "PPYOLOTinyFPN",
+    ),
+    f"its transformer (-SOD) is not built; {_PPYOLOE}": ("CustomCSPPAN.num_layers", "CustomCSPPAN.use_trans"),
+    f"rotated boxes are not built; {_PPYOLOE}": ("PPYOLOERHead", "FCOSRHead", "S2ANet"),
+    "masks are not built": ("PPYOLOE.with_mask", "MaskHead", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
+    f"masks are not built; {_TWO_STAGES}": ("MaskRCNN",),
+    _TWO_STAGES: ("CascadeRCNN", "SwinTransformer", "Res5Head", "SparseRCNN"),
+    f"the variant without a pyramid (C4) is not built; {_TWO_STAGES}": ("BBoxHead.with_pool",),
+    "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes": (
+        *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "UnsupTrainDataset", "SemiTrainReader", "ssod_method"),
+    ),
+    "tracking is not built": (
+        *("FairMOT", "JDE", "DeepSORT", "ByteTrack", "CenterTrack", "EvalMOTDataset", "TestMOTDataset"),
+    ),
+    "keypoints are not built": ("TopDownHRNet", "HigherHRNet", "TinyPose3DHRNet", "TinyPose3DHRHeatmapNet", "PETR"),
+    "pictures are evaluated at one scale: write Resize": ("MultiscaleTestResize",),
+    "pictures are not cut into slices: write COCODataSet": ("SlicedCOCODataSet",),
+    "a slim file is given with --slim_config, beside -c with the student's configuration": ("slim",),
 }
+INSTEAD = {name: answer for answer, names_ in _ANSWERS.items() for name in names_}
 """What is answered to names of PaddleDetection that ppkd does not have, where there is more to say."""
 
 OTHER_WORDS = {
     "lr": "LearningRate.base_lr",
     "learning_rate": "LearningRate.base_lr",
-    "device": "use_gpu=false or use_gpu=true",
+    "device": "use_gpu=false (the CPU) or use_gpu=true",
     "gpu": "use_gpu",
 }
 NOUNS = {"backbone": "backbones", "neck": "necks"}
-_NEAR = 0.8
+_NEAR, _NEAR_SETTING = 0.8, 0.75
 _MOST = 15
 """More components than this of one class: the class is any layer."""
 _DETECTORS = "ppkd.models.detectors."
@@ -83,13 +80,15 @@ def no_component(name: str, known: Collection[str]) -> str:
 
 def no_setting(component: Component, key: str) -> str:
     """The answer to a setting that ``component`` does not have."""
-    hint = _instead(key) or nearest(key, component.parameters)
+    hint = _instead(f"{component.name}.{key}") or nearest(key, component.parameters, least=_NEAR_SETTING)
     return f"{component.name}.{key} is not a setting of {component.name}{hint}"
 
 
 def no_key(cfg: Config, key: str, known: Collection[str]) -> str:
     """The answer to a top-level ``key`` that is none of ``known``; for ``-o`` also with the blocks that have it."""
-    hint = _instead(key) or (_meant(cfg, key) if cfg.mark(key) == OVERRIDE else "")
+    hint = _instead(key)
+    if not hint and cfg.mark(key) == OVERRIDE:
+        hint = _meant(cfg, key)
     return f"{key} is not a key of a configuration{hint or nearest(key, known, least=_NEAR)}"
 
 

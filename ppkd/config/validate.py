@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from ppkd.config.answers import no_detector, no_key
+from ppkd.config.answers import INSTEAD, no_detector, no_key
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
 from ppkd.config.options import runtime, runtime_keys
@@ -86,7 +86,7 @@ def check(cfg: Config) -> None:
     known = {*runtime_keys(), *shared_names(), *READERS, *DATASETS}
     idle = {key for key in cfg if key in WITHOUT_EFFECT and key not in known}
     blocks = [key for key in cfg if key not in known | idle and not cfg.mark(key).anchor]
-    for key in blocks:
+    for key in sorted(blocks, key=lambda key: key not in INSTEAD):
         if key in FORMER:
             raise LocatedError(cfg.mark(key), f"{key} is of PaddleDetection before 2.0: {FORMER[key]}")
         if find(key) is None:

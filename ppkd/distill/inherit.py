@@ -47,8 +47,7 @@ def inherit_part(student: Detector, teacher: Detector, part: str, slim: Config) 
         differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise ConfigError(
             f"{slim.where('student.inherit')}: the student's {part} is not the teacher's: {len(differing)} names or "
-            f"shapes differ, first {differing[0]}. Write student.inherit=matching to inherit what fits, or leave {part} "
-            "out of it."
+            f"shapes differ, first {differing[0]}. Write student.inherit=matching for what fits, or leave {part} out."
         )
     student.part(part).set_state_dict({name: tensor.clone() for name, tensor in other.items()})
     logger.info("Student inherits the teacher's %s: %d tensors", part, len(other))
