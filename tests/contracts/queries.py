@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.models.backbones.resnet import ResNet
-from ppkd.models.detectors.detector import Detector, check_sides
+from ppkd.models.detectors.detector import PyramidDetector
 from ppkd.models.heads.tower_head import prior_logit
 from ppkd.models.layers.select import take_rows
 from ppkd.models.losses.focal_loss import FocalLoss
@@ -50,13 +50,11 @@ class DecoderLayer(nn.Layer):
         return queries, self.classify(queries), F.sigmoid(self.regress(queries))
 
 
-class TinyQueries(Detector):
+class TinyQueries(PyramidDetector):
     """The same queries, numbered alike in all stages, stand for different boxes in each image."""
 
     def __init__(self, *, backbone: ResNet, neck: FPN, num_classes: int):
-        super().__init__()
-        self.backbone = backbone
-        self.neck = neck
+        super().__init__(backbone=backbone, neck=neck)
         self.num_classes = num_classes
         self.embedding = self.create_parameter([QUERIES, CHANNELS], default_initializer=nn.initializer.Normal())
         self.head = nn.LayerList([DecoderLayer(num_classes) for _ in range(STAGES)])
@@ -76,10 +74,6 @@ class TinyQueries(Detector):
 
     def abilities(self) -> Abilities:
         return {**super().abilities(), "boxes": self.boxes}
-
-    def features(self, batch: Batch) -> list[Tensor]:
-        check_sides(batch["image"], self.backbone.out_specs[-1].stride)
-        return self.neck(self.backbone(batch["image"]))
 
     def extract(self, batch: Batch, like: Record | None = None) -> Record:
         neck = self.features(batch)

@@ -5,24 +5,13 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
-from fcos import fcos
-from pairs import DETECTORS, HEIGHT, WIDTH, batch, small_config
-from pairs import detector as registered
-from queries import queries
+from pairs import DETECTORS, HEIGHT, OWN_DETECTORS, WIDTH, batch, detector, small_config
 
 from ppkd.deploy import Predictor, export_model
 from ppkd.distill.methods import CLASSES
 from ppkd.structures import NO_STRIDE
 
-UNREGISTERED = {"FCOS": fcos, "TinyQueries": queries}
-ALL = [*DETECTORS, *UNREGISTERED]
-
-
-def detector(name, seed):
-    if name not in UNREGISTERED:
-        return registered(name, seed)
-    paddle.seed(seed)
-    return UNREGISTERED[name](CLASSES)
+ALL = [*DETECTORS, *OWN_DETECTORS]
 
 
 @pytest.mark.parametrize("name", ALL)

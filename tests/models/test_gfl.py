@@ -117,17 +117,17 @@ def test_quality_of_distributions(name):
     hyper, arrays = golden(name)
     module = DGQP(**{key: hyper[key] for key in ("reg_topk", "reg_channels", "add_mean")})
     names = {module.reg_conv1: "reg_conf.0", module.reg_conv2: "reg_conf.2"}
-    for conv, theirs in names.items():
-        conv.weight.set_value(fill(f"{theirs}.weight", conv.weight.shape))
-        conv.bias.set_value(fill(f"{theirs}.bias", conv.bias.shape))
+    for conv, published in names.items():
+        conv.weight.set_value(fill(f"{published}.weight", conv.weight.shape))
+        conv.bias.set_value(fill(f"{published}.bias", conv.bias.shape))
     quality = module(paddle.to_tensor(arrays["out.bbox_pred"]))
     logits = paddle.to_tensor(arrays["out.cls_logits"])
     rated = paddle.nn.functional.sigmoid(logits) * quality
     np.testing.assert_allclose(rated.numpy(), arrays["out.cls_score"], rtol=1e-5, atol=1e-7)
     (rated * paddle.to_tensor(arrays["in.upstream"])).sum().backward()
-    for conv, theirs in names.items():
-        assert_gradient(conv.weight, arrays[f"grad.param.{theirs}.weight"])
-        assert_gradient(conv.bias, arrays[f"grad.param.{theirs}.bias"])
+    for conv, published in names.items():
+        assert_gradient(conv.weight, arrays[f"grad.param.{published}.weight"])
+        assert_gradient(conv.bias, arrays[f"grad.param.{published}.bias"])
 
 
 def one_image(boxes: np.ndarray, labels: np.ndarray) -> Truth:

@@ -29,6 +29,7 @@ from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
+# The authors' margin, which PaddleDetection's GFL and PicoDet share; its PP-YOLOE has another.
 LAST_BIN_MARGIN = 0.1
 EPS = 1e-6
 
@@ -47,7 +48,7 @@ class GFLHead(TowerHead):
     start, ``nms_pre`` how many cells of a level are decoded. ``cell_offset`` moves the cells' points by so many
     strides; ``grid_cell_scale`` strides is the side of a cell's anchor, which only the assigner sees. ``loss_qfl`` may
     be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``. ``LDGFLHead`` is PaddleDetection's name
-    for a student of LD, whose distillation losses belong to the slim file here.
+    for a student of LD, whose distillation losses are in the slim file here.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class GFLHead(TowerHead):
         terms = self.side_losses(self.distribution_project, join_levels(record.box_dist), weight, targets)
         shared, union = paired_overlap(terms.predicted.detach(), terms.wanted)
         quality = targets.positive * shared / union.clip(min=EPS)
+        # PaddleDetection's reader counts at least one positive cell for each image, one without boxes too.
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
         total = over_batch(weight.sum()).clip(min=EPS)
         return {

@@ -108,6 +108,7 @@ class PPYOLOEHead(TaskAlignedHead):
         widths = [spec.channels for spec in reversed(in_specs)]
         self.stem_cls = nn.LayerList([ESEAttn(width, act) for width in widths])
         self.stem_reg = nn.LayerList([ESEAttn(width, act) for width in widths])
+        # PaddleDetection starts from weights of zero: all distributions are flat, whatever their bias.
         self.pred_cls = nn.LayerList([_output(width, num_classes, prior_logit(0.01)) for width in widths])
         self.pred_reg = nn.LayerList([_output(width, 4 * (reg_max + 1), 1.0) for width in widths])
         self.proj_conv = Projection(reg_max=reg_max)

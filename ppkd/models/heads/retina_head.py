@@ -31,7 +31,7 @@ class RetinaHead(TowerHead):
     """Per level and anchor C class logits and four box offsets; the background is no class.
 
     ``prior_prob`` is every class's probability at the start, ``nms_pre`` how many anchors of a level are decoded,
-    ``weights`` multiply the box offsets. Assigner, losses and suppression live here too.
+    ``weights`` multiply the box offsets. Assigner, losses and suppression are part of the head.
     """
 
     def __init__(

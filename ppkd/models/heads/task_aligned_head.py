@@ -61,7 +61,7 @@ class TaskAlignedHead(DenseHead):
 
     @property
     def post_process(self) -> TaskAlignedHead:
-        """Who decodes and suppresses, with ``nms``: the head itself."""
+        """What decodes and suppresses, with ``nms``: the head itself."""
         return self
 
     def set_progress(self, epoch: float) -> None:
@@ -90,6 +90,7 @@ class TaskAlignedHead(DenseHead):
             scores = F.sigmoid(join_levels(record.cls_logits).astype("float32"))
             aligned = self.assigner(scores, boxes, cells[:, :2], truth)
             return RatedTargets.of(cell_targets(points, anchors, truth, aligned, self.num_classes), aligned.rating)
+        # PaddleDetection's ATSS has the population deviation for GFL and the sample one for these heads.
         matches = self.static_assigner(anchors, [level.shape[0] for level in points], truth, deviation="sample")
         targets = cell_targets(points, anchors, truth, matches, self.num_classes)
         shared, union = paired_overlap(boxes, targets.boxes)

@@ -27,7 +27,7 @@ class YOLOv3Head(OneStageHead):
 
     ``anchors`` are widths and heights in pixels of the network's input; ``anchor_masks`` picks those of each level,
     coarsest first, the same number everywhere; the convolutions are numbered in that order too, as in published
-    weights. Everything else here is finest first. The assigner of the targets and the loss belong to the head.
+    weights. Everything else here is finest first. The assigner of the targets and the loss are part of the head.
     """
 
     def __init__(

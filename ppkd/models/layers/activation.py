@@ -19,6 +19,10 @@ def leaky_relu(x: Tensor, slope: float) -> Tensor:
     return F.leaky_relu(x, slope) if paddle.in_dynamic_mode() else paddle.maximum(x, slope * x)
 
 
+def _of_darknet(x: Tensor) -> Tensor:
+    return leaky_relu(x, 0.1)
+
+
 Activation = Literal["swish", "relu", "hardswish"]
 """What configurations may choose."""
 
@@ -29,5 +33,5 @@ ACTIVATIONS: dict[AnyActivation, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
     "relu": F.relu,
     "hardswish": F.hardswish,
-    "leaky_relu": lambda x: leaky_relu(x, 0.1),
+    "leaky_relu": _of_darknet,
 }
