@@ -44,7 +44,7 @@ class Results:
         self._rows: list[dict[str, Any]] = []
 
     def check_inputs(self, pictures: Sequence[Path]) -> None:
-        """Raise :class:`DataError` where the result of a picture cannot go: over one of ``pictures``, or into a pipe."""
+        """Raise :class:`DataError` where a picture's result cannot go: over one of ``pictures``, or into a pipe."""
         if self.save_images:
             check_outputs((self.output_dir / file.name for file in pictures), pictures)
 

@@ -147,12 +147,12 @@ def test_results_never_overwrite_pictures_nor_go_into_a_pipe(
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "half"])
 def test_a_threshold_that_is_no_finite_number_is_a_usage_error(root: Path, value: str) -> None:
-    for command in (
+    for arguments in (
         ["deploy/python/infer.py", "--model_dir", "x", f"--threshold={value}"],
         ["tools/infer.py", "-c", "x", f"--draw_threshold={value}"],
     ):
         done = subprocess.run(
-            [sys.executable, *command], cwd=root, text=True, capture_output=True, timeout=SECONDS, check=False
+            [sys.executable, *arguments], cwd=root, text=True, capture_output=True, timeout=SECONDS, check=False
         )
         assert done.returncode == 2
         assert f"expected a finite number, not '{value}'" in done.stderr
