@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.cli.command import Command
-from ppkd.cli.flags import SLICES, add_flag, boolean, refuse
+from ppkd.cli.flags import SLICES, add_flag, boolean, finite, refuse
 from ppkd.utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image_dir", help="folder of pictures")
     made.add_argument("--video_file", help="a video; wins over pictures")
     made.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
-    made.add_argument("--threshold", type=float, default=0.5, help="lowest score that is drawn")
+    made.add_argument("--threshold", type=finite, default=0.5, help="lowest score that is drawn")
     made.add_argument("--output_dir", default="output", help="folder of the results")
     made.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
     made.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
@@ -85,6 +85,7 @@ def _detect_pictures(predictor: Predictor, args: argparse.Namespace) -> None:
     from ppkd.deploy.pictures import detect_pictures, find_pictures
     from ppkd.deploy.results import Results
 
+    pictures = find_pictures(args.image_file, args.image_dir)
     results = Results(
         args.output_dir,
         predictor.config.label_list,
@@ -93,7 +94,7 @@ def _detect_pictures(predictor: Predictor, args: argparse.Namespace) -> None:
         save_images=args.save_images,
         announce=_announce,
     )
-    pictures = find_pictures(args.image_file, args.image_dir)
+    results.check_inputs(pictures)
     try:
         detect_pictures(predictor, pictures, results.add, batch_size=args.batch_size, progress=_iteration)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,17 @@ def boolean(text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise argparse.ArgumentTypeError(f"expected true or false, not '{text}'")
+
+
+def finite(text: str) -> float:
+    """A number that is neither infinite nor NaN; raises what argparse turns into a usage error."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"expected a finite number, not '{text}'")
+    return number
 
 
 def add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -12,6 +12,7 @@ from ppkd.config.dialect import translated
 from ppkd.config.find import find_config
 from ppkd.config.parse import parse
 from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark
+from ppkd.utils.files import read_text
 
 BASE = "_BASE_"
 SLIM_PREFIX = "slim."
@@ -66,11 +67,11 @@ def _bases(own: Config, path: str) -> list[tuple[str, Mark]]:
 def _text(path: str, asker: Mark) -> str:
     named = f"the {BASE} file {path}" if asker.line else f"the configuration {path}"
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise LocatedError(asker, f"{named} is not a text file in UTF-8 ({error.reason})") from None
     except OSError as error:
-        raise LocatedError(asker, f"{named} cannot be read: {error.strerror}") from None
+        raise LocatedError(asker, f"{named} cannot be read: {error.strerror or error}") from None
 
 
 def _override(config: Config, text: str) -> Config:

@@ -55,6 +55,7 @@ class Runtime:
     weights: str | None = None
     pretrain_weights: str | None = None
     use_gpu: bool = True
+    tf32: bool = False
     worker_num: int = 2
     norm_type: Literal["bn", "sync_bn"] = "bn"
     use_ema: bool = False

@@ -44,7 +44,8 @@ def infer(
     check(cfg)
     if save_results:
         output_folder(output_dir)
-    choose_device(runtime(cfg).use_gpu)
+    settings = runtime(cfg)
+    choose_device(settings.use_gpu, tf32=settings.tf32)
     detector = trained_detector(cfg)
     labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
@@ -57,6 +58,7 @@ def infer(
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
     )
+    results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
 
     def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> None:

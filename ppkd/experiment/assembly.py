@@ -44,7 +44,7 @@ def assemble(experiment: Experiment) -> Assembly:
     """
     experiment.check()
     settings = experiment.runtime
-    gpu = environment.choose_device(settings.use_gpu)
+    gpu = environment.choose_device(settings.use_gpu, tf32=settings.tf32)
     seed_everything(settings.seed)
     logger.info("Seed: %d", settings.seed)
     images = open_images(experiment)

@@ -44,7 +44,7 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
     setup_logger(folder.path)
     if folder.remark and processes.is_first():
         logger.warning("%s", folder.remark)
-    record(logging.INFO, f"Environment: {current()}")
+    record(logging.INFO, f"Environment: {current()}, tf32 on GPUs: {experiment.runtime.tf32}")
     with _errors_recorded():
         assembly = assemble(experiment)
         trainer = assembly.trainer

@@ -249,3 +249,15 @@ def test_a_file_of_the_reference_carries_over(root, tmp_path):
 def test_settings_that_do_not_fit_together(config, override, words):
     with pytest.raises(ConfigError, match=words):
         build_detector(config("gfl_r50_fpn_1x_coco", override))
+
+
+def test_a_batch_of_unsure_cells_is_divided_by_one(model, batches):
+    """Box terms are weighted by scores, whose sum is below 1 here: PaddleDetection divides by 1 then."""
+    batch = batches(128, 160, [1, 0], 3)
+    record = model.extract(batch)
+    unsure = record.replaced({"cls_logits": [paddle.full_like(level, -8.0) for level in record.cls_logits]})
+    unsurer = record.replaced({"cls_logits": [paddle.full_like(level, -9.0) for level in record.cls_logits]})
+    first, second = (model.loss(one, model.assign(one, batch)) for one in (unsure, unsurer))
+    for name in ("loss_bbox", "loss_dfl"):
+        factor = first[name].item() / second[name].item()
+        assert factor == pytest.approx((1 + np.exp(9)) / (1 + np.exp(8)), rel=1e-4)

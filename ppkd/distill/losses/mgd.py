@@ -10,7 +10,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.level_wise import level_wise
-from ppkd.distill.maps import align_conv, feature_norm
+from ppkd.distill.maps import align_conv, default_conv, feature_norm
 
 WINDOW = 11
 SIGMA = 1.5
@@ -53,9 +53,9 @@ class MGDFeatureLoss(nn.Layer):
         self.lambda_mgd, self.mask_on_channel = lambda_mgd, mask_on_channel
         self.align = align_conv(student_channels, teacher_channels, bias=align_bias)
         self.generation = nn.Sequential(
-            nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
+            default_conv(teacher_channels, teacher_channels, 3),
             nn.ReLU(),
-            nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
+            default_conv(teacher_channels, teacher_channels, 3),
         )
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import paddle
@@ -68,9 +69,11 @@ class RetinaHead(TowerHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis = self.anchor_generator.basis
+        coded = replace(basis, weights=self.weights)
         return {
-            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "box_deltas": Entry("box", "grid", self.levels(4), coding="deltas"),
+            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid", basis=basis),
+            "box_deltas": Entry("box", "grid", self.levels(4), coding="deltas", basis=coded),
             **self.tower_entries(),
         }
 

@@ -19,7 +19,7 @@ from ppkd.models.heads.one_stage_head import DenseHead
 from ppkd.models.losses.task_aligned_losses import TaskAlignedLosses
 from ppkd.models.postprocess.dense_decode import join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Entry, LevelSpec, Record
+from ppkd.structures import Basis, Entry, LevelSpec, Record
 from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 
@@ -70,9 +70,10 @@ class TaskAlignedHead(DenseHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis = Basis(offset=self.cells.offset)
         return {
             "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "box_dist": Entry("box", "grid", self.levels(self.sides.channels), coding="distribution"),
+            "box_dist": Entry("box", "grid", self.levels(self.sides.channels), coding="distribution", basis=basis),
         }
 
     def boxes(self, record: Record) -> list[Tensor]:
