@@ -239,26 +239,40 @@ PPYOLOEHead:
   assigner: {name: TaskAlignedAssigner, topk: 13, alpha: 1.0, beta: 6.0}
   nms: {name: MultiClassNMS, nms_top_k: 1000, keep_top_k: 300, score_threshold: 0.01, nms_threshold: 0.7}
 """,
-    "ppyoloe/crn_mine.yml": """
-_BASE_: ['../datasets/named.yml', '../runtime.yml', '../yolo/_base_/optimizer.yml', '_base_/crn.yml']
-depth_mult: 0.33
-width_mult: 0.50
-weights: output/crn_mine/model_final
-eval_height: &eval_height 64
-eval_width: &eval_width 64
+    "ppyoloe/_base_/reader.yml": """
+eval_height: &eval_height 128
+eval_width: &eval_width 128
 eval_size: &eval_size [*eval_height, *eval_width]
 TrainReader:
   sample_transforms: [Decode: {}, RandomDistort: {}, RandomExpand: {fill_value: [123.7, 116.3, 103.5]}, RandomCrop: {}]
   batch_transforms:
-    - BatchRandomResize: {target_size: [64, 96], random_size: True, random_interp: True, keep_ratio: False}
-    - NormalizeImage: {mean: [0., 0., 0.], std: [1., 1., 1.], norm_type: none}
+    - BatchRandomResize: {target_size: [128, 192], random_size: True, random_interp: True, keep_ratio: False}
+    - NormalizeImage: &plain {mean: [0., 0., 0.], std: [1., 1., 1.], norm_type: none}
     - Permute: {}
     - PadGT: {}
   batch_size: 2
+  shuffle: true
+  drop_last: true
+  use_shared_memory: true
   collate_batch: true
+EvalReader:
+  sample_transforms: &evaluated
+    - Decode: {}
+    - Resize: {target_size: *eval_size, keep_ratio: False, interp: 2}
+    - NormalizeImage: *plain
+    - Permute: {}
+  batch_size: 2
 TestReader:
   inputs_def: {image_shape: [3, *eval_height, *eval_width]}
-  sample_transforms: [Decode: {}, Resize: {target_size: *eval_size, keep_ratio: False, interp: 2}, Permute: {}]
+  sample_transforms: *evaluated
+  batch_size: 1
+""",
+    "ppyoloe/crn_mine.yml": """
+_BASE_: ['../datasets/tagged.yml', '../runtime.yml', '../yolo/_base_/optimizer.yml', '_base_/crn.yml',
+         '_base_/reader.yml']
+depth_mult: 0.33
+width_mult: 0.50
+weights: output/crn_mine/model_final
 """,
     "ppyoloe/crn_neck_alpha.yml": """
 _BASE_: ['crn_mine.yml']
@@ -271,10 +285,11 @@ architecture: PPYOLOE
 PPYOLOE: {backbone: CSPResNet, neck: CustomCSPPAN, yolo_head: PPYOLOEHead, post_process: ~}
 """,
     "picodet/pico_mine.yml": """
-_BASE_: ['../datasets/named.yml', '../runtime.yml', '../yolo/_base_/optimizer.yml']
+_BASE_: ['../datasets/tagged.yml', '../runtime.yml', '../yolo/_base_/optimizer.yml', '../ppyoloe/_base_/reader.yml']
 snapshot_epoch: 10
 cycle_epoch: 40
 keep_best_weight: True
+weights: output/pico_mine/model_final
 use_ema: true
 architecture: PicoDet
 PicoDet: {backbone: LCNet, neck: LCPAN, head: PicoHeadV2, nms_cpu: True}

@@ -80,6 +80,24 @@ def test_training_by_distillation(trained: str, home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("config", "losses"), [("ppyoloe/crn_mine", "loss_iou"), ("picodet/pico_mine", "loss_vfl")])
+def test_a_day_with_todays_detectors(call, home: Path, config: str, losses: str) -> None:
+    path, name = f"configs/{config}.yml", config.rpartition("/")[2]
+    trained = call("tools/train.py", "-c", path, "--eval", "-o", *QUICK, *FEW)
+    assert re.search(rf"Epoch: \[0\] \[0/2\] .*{losses}: {NUMBER}", trained), trained
+    assert re.search(r"mAP\(0\.50, integral\) = \d+\.\d\d%", trained)
+    assert ("the key 'snapshot_epoch' stands in" in trained) == (name == "pico_mine")
+    weights = f"weights=output/{name}/model_final"
+    figure = re.compile(r"mAP\(0\.50, integral\) = (\S+)%")
+    assert figure.search(call("tools/eval.py", "-c", path, "-o", *FEW, weights))[1] == figure.search(trained)[1]
+    call("tools/export_model.py", "-c", path, "--output_dir=inference", "-o", weights)
+    picture = next((home / "dataset/bccd/JPEGImages").glob("*.jpg"))
+    said = call("deploy/python/infer.py", f"--model_dir=inference/{name}", f"--image_file={picture}", "--device=cpu",
+                "--output_dir=deployed", "--run_benchmark=True")  # fmt: skip
+    assert "QPS" in said
+
+
+@pytest.mark.slow
 def test_evaluation_takes_paths_with_and_without_extension(trained: str, call) -> None:
     slim = ("--slim_config", "configs/slim/distill/yolo_mine_distill.yml")
     plain = call(

@@ -16,6 +16,7 @@ from ppkd.utils.files import read_text
 
 BASE = "_BASE_"
 SLIM_PREFIX = "slim."
+SHELL_PIPE = "/dev/fd/"
 
 
 def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
@@ -67,7 +68,8 @@ def _bases(own: Config, path: str) -> list[tuple[str, Mark]]:
 def _text(path: str, asker: Mark) -> str:
     named = f"the {BASE} file {path}" if asker.line else f"the configuration {path}"
     try:
-        return read_text(path)
+        # The shell has opened the pipe of `-c <(...)` already; a named pipe could keep whoever opens it for ever.
+        return Path(path).read_text(encoding="utf-8") if path.startswith(SHELL_PIPE) else read_text(path)
     except UnicodeDecodeError as error:
         raise LocatedError(asker, f"{named} is not a text file in UTF-8 ({error.reason})") from None
     except OSError as error:

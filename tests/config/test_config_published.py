@@ -109,6 +109,7 @@ def test_a_repeated_key_of_a_published_file_is_noted_and_the_last_counts(
             "TrainReader.sample_transforms.1={MultiscaleTestResize: {}}",
             "at one scale: write Resize",
         ),
+        ("ppyoloe/crn_mine", "PPYOLOEHead.use_varifocal_loss=false", "use_varifocal_loss is false, expected True"),
         (
             "picodet/pico_mine",
             "PicoDet.backbone=ESNet",

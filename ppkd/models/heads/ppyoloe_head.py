@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import paddle
 from paddle import ParamAttr, Tensor, nn
@@ -66,9 +67,7 @@ class LossWeights:
     dfl: float = 0.5
 
 
-@register(
-    shared=("num_classes",), inject=("static_assigner", "assigner", "nms"), without_effect=("use_varifocal_loss",)
-)
+@register(shared=("num_classes",), inject=("static_assigner", "assigner", "nms"))
 class PPYOLOEHead(TaskAlignedHead):
     """A task-aligned head whose levels have layers of their own, numbered from the coarsest, as ``fpn_strides`` is.
 
@@ -90,7 +89,7 @@ class PPYOLOEHead(TaskAlignedHead):
         grid_cell_offset: float = 0.5,
         reg_max: int = 16,
         static_assigner_epoch: int = 4,
-        use_varifocal_loss: bool = True,
+        use_varifocal_loss: Literal[True] = True,
         loss_weight: dict[str, float] | None = None,
     ):
         _check_strides(in_specs, fpn_strides)
