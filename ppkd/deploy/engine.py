@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppkd.utils.errors import ConfigError, WeightsError
-from ppkd.utils.runtime import threads
 
 if TYPE_CHECKING:
     from ppkd.models.detectors.detector import Detector
@@ -67,7 +66,7 @@ class InferenceEngine:
     """An exported model under Paddle Inference.
 
     Without oneDNN its results on a CPU equal those of the detector bit for bit at an equal number of threads, so oneDNN
-    (Paddle's default) is off unless ``enable_mkldnn``. ``cpu_threads`` are those of its runs alone.
+    (Paddle's default) is off unless ``enable_mkldnn``. After a run the whole process computes with ``cpu_threads``.
     Raises :class:`ConfigError` for a device or run mode that this Paddle does not have, and :class:`WeightsError`
     if the files are missing or damaged.
     """
@@ -115,13 +114,9 @@ class InferenceEngine:
 
     def __call__(self, batch: Arrays) -> list[NDArray[Any]]:
         """Runs the program on host arrays and copies its outputs back."""
-        from paddle.base import core
-
         for name in self.input_names:
             self._predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(batch[name]))
         self._predictor.run()
-        # Paddle Inference sets the number of threads of the whole process.
-        core.set_num_threads(threads())
         return [self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names]
 
 

@@ -51,11 +51,6 @@ def is_amd(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
 
 
-def threads() -> int:
-    """With how many threads Paddle computes in this process."""
-    return int(os.environ.get(THREADS) or 1)
-
-
 def current() -> dict[str, str]:
     """The present settings, to be recorded with a run: bit-equal repeats need equal ones."""
     return {name: os.environ.get(name, "") for name in (THREADS, MKL_CPU)}

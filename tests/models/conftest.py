@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from paddle.base import core
 from parity_fill import boxes, image_batch
 
 from ppkd.config import load_config
 from ppkd.models import build_detector
 from ppkd.structures import Batch
+from ppkd.utils.runtime import THREADS
 
 TINY = [
     "num_classes=3",
@@ -56,3 +59,9 @@ def make_batch(height: int, width: int, counts: list[int], num_classes: int) -> 
 @pytest.fixture(scope="session")
 def batches() -> Callable[..., Batch]:
     return make_batch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads():
+    """Reference numbers hold for the process's own threads; a prediction before, by an exported model, sets others."""
+    core.set_num_threads(int(os.environ[THREADS]))
