@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ppkd.utils import runtime
-from ppkd.utils.errors import PPKDError
+from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.logger import get_logger, setup_logger
 
 INTERRUPTED = 130
@@ -31,13 +32,14 @@ class Command:
     def __call__(self, argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
         """Parse ``argv``, run, and return the exit code.
 
-        A :class:`PPKDError`, a file or folder that the system refuses, and a package that is missing are printed as
-        ``error: ...`` on standard error and give 1; an interrupt gives 128 + signal.
+        A :class:`PPKDError`, a file or folder that the system refuses, a package that is missing, and too little
+        memory are printed as ``error: ...`` on standard error and give 1; an interrupt gives 128 + signal.
         """
         parser = self.parser()
         parser.prog = prog or parser.prog
         args = parser.parse_args(argv)
         try:
+            _check_folder()
             if self.computes:
                 setup_logger()
                 get_logger("ppkd").info(runtime.prepare())
@@ -49,8 +51,18 @@ class Command:
             if not error.name or error.name.partition(".")[0] == "ppkd":
                 raise
             return _fail(f"{error}; `ppkd doctor` (python -m ppkd doctor) says what is missing and how to install it")
+        except MemoryError as error:
+            return _fail(f"there is not enough memory{f': {error}' if str(error) else ''}")
         except KeyboardInterrupt as interrupt:
             return getattr(interrupt, "exit_code", INTERRUPTED)
+
+
+def _check_folder() -> None:
+    """Raise :class:`ConfigError` where relative paths mean nothing."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError("the current folder does not exist any more; change to one that does") from error
 
 
 def _fail(message: str) -> int:

@@ -7,11 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.cli.command import Command
-from ppkd.cli.flags import add_flag, boolean
+from ppkd.cli.flags import SLICES, add_flag, boolean, finite, refuse
 from ppkd.utils.errors import DataError
 
 if TYPE_CHECKING:
     from ppkd.deploy.predictor import Predictor
+
+_SHAPES = "shapes are collected and TensorRT is tuned by Paddle itself, from the exported folder"
+_TRACKING = "objects are detected, not tracked; keep PaddleDetection's script for that"
+NOT_HERE = {
+    **SLICES,
+    "--use_gpu": "write --device GPU",
+    "--camera_id": "cameras are not read; record a video and write --video_file",
+    "--enable_mkldnn_bfloat16": "write --enable_mkldnn, which computes in float32",
+    "--use_fd_format": "write --model_dir with the folder of `ppkd export`",
+    **dict.fromkeys(
+        (
+            "--trt_min_shape",
+            "--trt_max_shape",
+            "--trt_opt_shape",
+            "--trt_calib_mode",
+            "--collect_trt_shape_info",
+            "--tuned_trt_shape_file",
+        ),
+        _SHAPES,
+    ),
+    **dict.fromkeys(
+        ("--tracker_config", "--reid_model_dir", "--reid_batch_size", "--action_file", "--window_size", "--random_pad"),
+        _TRACKING,
+    ),
+    "--task_type": "detection is the only task",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image_dir", help="folder of pictures")
     made.add_argument("--video_file", help="a video; wins over pictures")
     made.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
-    made.add_argument("--threshold", type=float, default=0.5, help="lowest score that is drawn")
+    made.add_argument("--threshold", type=finite, default=0.5, help="lowest score that is drawn")
     made.add_argument("--output_dir", default="output", help="folder of the results")
     made.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
     made.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
@@ -31,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add_flag(made, "--save_results", "write all detections to bbox.json")
     add_flag(made, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
     add_flag(made, "--run_benchmark", "time each batch as the mean of several runs; draw nothing")
+    refuse(made, NOT_HERE)
     return made
 
 
@@ -58,6 +85,7 @@ def _detect_pictures(predictor: Predictor, args: argparse.Namespace) -> None:
     from ppkd.deploy.pictures import detect_pictures, find_pictures
     from ppkd.deploy.results import Results
 
+    pictures = find_pictures(args.image_file, args.image_dir)
     results = Results(
         args.output_dir,
         predictor.config.label_list,
@@ -66,7 +94,7 @@ def _detect_pictures(predictor: Predictor, args: argparse.Namespace) -> None:
         save_images=args.save_images,
         announce=_announce,
     )
-    pictures = find_pictures(args.image_file, args.image_dir)
+    results.check_inputs(pictures)
     try:
         detect_pictures(predictor, pictures, results.add, batch_size=args.batch_size, progress=_iteration)
     finally:

@@ -7,6 +7,13 @@ import argparse
 from ppkd.cli import flags
 from ppkd.cli.command import Command
 
+NOT_HERE = {
+    **flags.SLICES,
+    "--save_threshold": "--save_results keeps every detection with its score in bbox.json",
+    "--do_eval": "write `ppkd eval` (tools/eval.py), which evaluates EvalDataset",
+    "--rtn_im_file": "bbox.json of --save_results names the picture of every detection",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -15,19 +22,20 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--infer_dir", metavar="DIR", help="folder of pictures")
     made.add_argument("--infer_list", metavar="TXT", help="paths, one per line, below --infer_dir or the list's folder")
     made.add_argument("--output_dir", default="output", metavar="DIR", help="folder of the results (output)")
-    made.add_argument("--draw_threshold", type=float, default=0.5, help="lowest score that is drawn (0.5)")
+    made.add_argument("--draw_threshold", type=flags.finite, default=0.5, help="lowest score that is drawn (0.5)")
     made.add_argument(
         "--visualize", type=flags.boolean, default=True, metavar="BOOL", help="write drawn pictures (true)"
     )
     flags.add_flag(made, "--save_results", "write all detections to bbox.json")
     flags.add_flag(made, "--use_vdl", "log the pictures for VisualDL")
     made.add_argument("--vdl_log_dir", default="vdl_log_dir/image", metavar="DIR", help="VisualDL's folder")
+    flags.refuse(made, NOT_HERE)
     return made
 
 
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and detect."""
-    cfg, _ = flags.load(args)
+    cfg = flags.load_detector(args)
 
     from ppkd.deploy.infer import infer
     from ppkd.deploy.pictures import find_pictures

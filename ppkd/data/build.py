@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ppkd.data.reader import BuiltReader, TestReader, mixes
 from ppkd.data.sampling import Sampler
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, DataError
+from ppkd.utils.names import shown
 
 BOX_KEYS = ("gt_bbox", "gt_class", "is_crowd", "difficult")
 EVERY_EPOCH = float("inf")
@@ -23,7 +25,8 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
 
     ``images`` are files that take the place of those of an ``ImageFolder``. An ``UnlabelledDataset`` may be any data
     set: its boxes are dropped. An ``EvalDataset`` keeps the images whose files are missing: their boxes count as
-    missed. Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files.
+    missed. Raises :class:`ConfigError` for wrong settings, :class:`DataError` for wrong files and for
+    classes of equal names.
     """
     spec = cfg.at(key)
     if spec is None:
@@ -35,11 +38,21 @@ def build_dataset(cfg: Config, key: str, *, images: Sequence[str | Path] | None 
         raise ConfigError(f"{cfg.where(key)}: {name} is a component, but not a data set")
     if key == "UnlabelledDataset":
         dataset.unlabel()
-    elif key == "EvalDataset":
+        return dataset
+    _refuse_equal_names(dataset, f"{cfg.where(key)}: {key}")
+    if key == "EvalDataset":
         dataset.keep_missing()
     elif key == "TrainDataset" and not any(dataset.summary.boxes.values()):
         raise DataError(f"{cfg.where(key)}: {key} has no box to learn from. {dataset.summary}")
     return dataset
+
+
+def _refuse_equal_names(dataset: DetectionDataset, label: str) -> None:
+    """Raise :class:`DataError` if two classes have one name: results by name would count for the last of them."""
+    times = Counter(dataset.class_names)
+    repeated = [shown(name) for name, count in times.items() if count > 1]
+    if repeated:
+        raise DataError(f"{label}: {repeated[0]!r} is the name of several classes; rename all but one, or join them")
 
 
 def build_loader(

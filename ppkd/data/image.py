@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import MOST_IMAGE, read_bytes
 
 PIXELS = "MAX_IMAGE_PIXELS"
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
@@ -18,10 +17,11 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
 def read_image(path: str | os.PathLike[str], size: tuple[int, int] = (0, 0)) -> np.ndarray:
     """The image of a file as RGB uint8 (H, W, 3); ``size`` as in :func:`decode_image`.
 
-    Raises :class:`DataError` naming the file when it is missing, unreadable, truncated or no image.
+    Raises :class:`DataError` naming the file when it is missing, no regular file of at most a gibibyte, unreadable,
+    truncated or no image.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path, MOST_IMAGE)
     except OSError as error:
         raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
     return decode_image(data, name=str(path), size=size)
@@ -52,12 +52,3 @@ def _decode(data: bytes, name: str, flags: int) -> np.ndarray:
     if image is None:
         raise DataError(f"cannot decode image {name}: no known format, or damaged")
     return image
-
-
-def image_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """The image files below a folder, links followed, sorted folder by folder."""
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        for file in sorted(files):
-            if file.lower().endswith(EXTENSIONS):
-                yield Path(root, file)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,13 @@ from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import output_folder
 from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.utils.logger import get_logger
+from ppkd.utils.serialization import digest
 
 if TYPE_CHECKING:
     from ppkd.config import Config, Export
     from ppkd.models.detectors.detector import Detector
 
+MODEL_FILES = ("model.pdiparams", "model.json")
 _TRACE_SIZE = 64
 
 
@@ -93,8 +96,9 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
                 shipped = fused(shipped, _trace_batch())
             with _suppression(shipped, cfg, options.nms):
                 _save(shipped, cfg, options, work / "model")
-        description.write(work / FILE_NAME)
-        for name in ("model.pdiparams", "model.json", FILE_NAME):
+        checksums = {name: digest(work / name) for name in MODEL_FILES}
+        replace(description, checksums=checksums).write(work / FILE_NAME)
+        for name in (*MODEL_FILES, FILE_NAME):
             (work / name).replace(target / name)
     except OSError as error:
         raise WeightsError(f"cannot write the model into {target}: {error.strerror or error}") from error

@@ -58,6 +58,7 @@ def infer(
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
     )
+    results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
 
     def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> None:

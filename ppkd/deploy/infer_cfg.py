@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ppkd.config import named, runtime
-from ppkd.utils.errors import ConfigError
+from ppkd.config.parse import parse
+from ppkd.config.value import thaw
+from ppkd.utils.errors import ConfigError, WeightsError
+from ppkd.utils.files import read_text
+from ppkd.utils.serialization import digest
 
 if TYPE_CHECKING:
     from ppkd.config import Config
@@ -29,6 +33,7 @@ class InferConfig:
     """Contents of ``infer_cfg.yml``. ``preprocess`` steps are ``{type: name, **settings}`` in order, after decoding.
 
     ``category_ids`` are the data set's ids of the classes in ``label_list``, for results in COCO's form.
+    ``checksums`` are the SHA-256 of the export's other files by their names; PaddleDetection writes none.
     """
 
     arch: str
@@ -39,6 +44,7 @@ class InferConfig:
     use_dynamic_shape: bool = True
     draw_threshold: float = 0.5
     min_subgraph_size: int = 3
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cfg: Config, class_names: Sequence[str], category_ids: Sequence[int]) -> InferConfig:
@@ -58,25 +64,44 @@ class InferConfig:
     def read(cls, path: Path) -> InferConfig:
         """Reads a file written by ppkd or PaddleDetection; raises :class:`ConfigError` naming file and key."""
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = parse(read_text(path), str(path))
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}; did `ppkd export` write the folder of the model?") from error
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(
+                f"{path}: {error.strerror or error}; did `ppkd export` write the folder of the model?"
+            ) from error
+        except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: no valid yaml: {error}") from error
-        for key, kind in (("arch", str), ("metric", str), ("Preprocess", list), ("label_list", list)):
-            if not isinstance(found, Mapping) or not isinstance(found.get(key), kind):
-                raise ConfigError(f"{path}: expected a {kind.__name__} under the key '{key}'; export the model again")
-        labels = tuple(str(name) for name in found["label_list"])
+        take = _Taker(path, thaw(found) if isinstance(found, Mapping) else {})
+        arch, metric = take.value("arch", str), take.value("metric", str)
+        steps = take.listed("Preprocess", object)
+        labels = tuple(map(str, take.listed("label_list", str | int | float)))
+        ids = take.listed("category_ids", int, list(range(len(labels))))
+        if len(ids) != len(labels):
+            raise ConfigError(f"{path}: {len(ids)} category_ids for {len(labels)} names of label_list; export it again")
         return cls(
-            arch=found["arch"],
-            metric=found["metric"],
-            preprocess=tuple(found["Preprocess"]),
+            arch=arch,
+            metric=metric,
+            preprocess=tuple(steps),
             label_list=labels,
-            category_ids=tuple(found.get("category_ids", range(len(labels)))),
-            use_dynamic_shape=bool(found.get("use_dynamic_shape", True)),
-            draw_threshold=float(found.get("draw_threshold", 0.5)),
-            min_subgraph_size=int(found.get("min_subgraph_size", 3)),
+            category_ids=tuple(ids),
+            use_dynamic_shape=take.value("use_dynamic_shape", bool | int, True),
+            draw_threshold=take.value("draw_threshold", float | int, 0.5),
+            min_subgraph_size=take.value("min_subgraph_size", int, 3),
+            checksums=take.value("checksums", dict, {}),
         )
+
+    def check_files(self, files: Iterable[Path]) -> None:
+        """Raise :class:`WeightsError` for a file of the export that is not as it was written.
+
+        Nothing is checked where there are no checksums, as in PaddleDetection's exports.
+        """
+        known = list(self.checksums.values())
+        for file in files if known else ():
+            if digest(file) not in known:  # by content: the files may have been renamed together
+                raise WeightsError(
+                    f"{file}: not the file that was exported, its SHA-256 is another than {FILE_NAME} states; copy or "
+                    f"export the model again, or, where you changed it yourself, remove 'checksums' from {FILE_NAME}"
+                )
 
     def write(self, path: Path) -> None:
         """Writes the yaml file with PaddleDetection's keys, in its order."""
@@ -90,8 +115,30 @@ class InferConfig:
             "Preprocess": list(self.preprocess),
             "label_list": list(self.label_list),
             "category_ids": list(self.category_ids),
+            **({"checksums": dict(self.checksums)} if self.checksums else {}),
         }
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+class _Taker:
+    """Values of a mapping by key and type; raises :class:`ConfigError` naming file, key and type."""
+
+    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
+        self._path, self._found = path, found
+
+    def value(self, key: str, kind: Any, default: Any = None) -> Any:
+        value = self._found.get(key, default)
+        if not isinstance(value, kind) or value != value:
+            name = getattr(kind, "__name__", str(kind))
+            raise ConfigError(f"{self._path}: expected a {name} under the key '{key}'; export the model again")
+        return value
+
+    def listed(self, key: str, kind: Any, default: Any = None) -> list[Any]:
+        values: list[Any] = self.value(key, list, default)
+        if not all(isinstance(value, kind) for value in values):
+            name = getattr(kind, "__name__", str(kind))
+            raise ConfigError(f"{self._path}: expected a list of {name} under the key '{key}'; export the model again")
+        return values
 
 
 def image_shape(cfg: Config) -> tuple[int | None, int, int | None, int | None]:

@@ -12,6 +12,7 @@ from ppkd.data.image import EXTENSIONS
 from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Prepared
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import read_text
 from ppkd.utils.logger import get_logger
 
 Handler = Callable[[int, Path, NDArray[np.uint8], Detections], object]
@@ -42,7 +43,7 @@ def find_pictures(file: str | None = None, folder: str | None = None, listing: s
 
 def _listed(listing: Path, folder: str | None) -> list[Path]:
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
+        lines = read_text(listing).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{listing}: cannot read the list of pictures: {error}") from error
     root = Path(folder) if folder else listing.parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppkd.deploy.engine import Device, InferenceEngine, RunMode
+from ppkd.deploy.engine import Device, InferenceEngine, RunMode, model_files
 from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig
 from ppkd.deploy.pipeline import Pipeline
 from ppkd.deploy.preprocess import Preprocess
@@ -15,8 +15,8 @@ class Predictor(Pipeline):
 
     ``predictor.predict(["a.jpg", rgb_array], batch_size=2)`` gives one float32 (k, 6) array per picture: class, score,
     x1, y1, x2, y2 in the picture's pixels. Names of the classes are in ``predictor.config.label_list``.
-    Raises :class:`WeightsError` for missing or unreadable files and :class:`ConfigError` for a device or run mode that
-    this Paddle does not have.
+    Raises :class:`WeightsError` for missing, changed or unreadable files and :class:`ConfigError` for a device or
+    run mode that this Paddle does not have.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Predictor(Pipeline):
     ) -> None:
         path = Path(model_dir) / FILE_NAME
         self.config = InferConfig.read(path)
+        self.config.check_files(model_files(Path(model_dir)))
         engine = InferenceEngine(
             model_dir,
             device=device,

@@ -15,6 +15,7 @@ from ppkd.deploy.pipeline import Detections
 from ppkd.report.draw import draw_detections
 from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import check_outputs
 
 
 class Results:
@@ -41,6 +42,11 @@ class Results:
         self.save_images = save_images
         self.announce = announce
         self._rows: list[dict[str, Any]] = []
+
+    def check_inputs(self, pictures: Sequence[Path]) -> None:
+        """Raise :class:`DataError` where a picture's result cannot go: over one of ``pictures``, or into a pipe."""
+        if self.save_images:
+            check_outputs((self.output_dir / file.name for file in pictures), pictures)
 
     def add(self, index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8] | None:
         """Takes the detections in the ``index``-th file, an RGB ``picture`` (H, W, 3); returns what was drawn."""

@@ -11,6 +11,7 @@ import numpy as np
 from ppkd.deploy.pipeline import Pipeline
 from ppkd.report.draw import draw_detections
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import check_outputs, check_regular
 
 _DEFAULT_FPS = 30.0
 
@@ -26,11 +27,16 @@ def detect_video(
 ) -> Path:
     """Writes ``output_dir/<base name>.mp4`` with the detections drawn into every frame; returns its path.
 
-    ``progress`` gets the number of each frame, from 1. Raises :class:`DataError` for a video that cannot be read, or
-    not be written.
+    ``progress`` gets the number of each frame, from 1. Raises :class:`DataError` for a video that is no regular file,
+    cannot be read, would be overwritten by the result, or a result that cannot be written.
     """
-    source = cv2.VideoCapture(str(video))
     path = Path(output_dir) / f"{Path(video).stem}.mp4"
+    try:
+        check_regular(video)
+    except OSError as error:
+        raise DataError(f"cannot read the video {video}: {error.strerror or error}") from error
+    check_outputs([path], [video])
+    source = cv2.VideoCapture(str(video))
     writer = None
     frames = 0
     try:

@@ -91,7 +91,12 @@ def _update(experiment: Experiment, model: Trainable, images: Images, gpu: bool)
     optimizer = experiment.optimizer.build(trained)
     ema = None
     if settings.use_ema:
-        ema = ModelEMA(model.deployable(), decay=settings.ema_decay, decay_type=settings.ema_decay_type)
+        ema = ModelEMA(
+            model.deployable(),
+            decay=settings.ema_decay,
+            decay_type=settings.ema_decay_type,
+            black_list=settings.ema_black_list,
+        )
     numbers = precision.choose(
         amp=options.amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu
     )

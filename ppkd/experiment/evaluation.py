@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from ppkd.metrics.metric import BBOX_FILE
 from ppkd.models.trained import trained_detector
 from ppkd.utils.class_names import refuse_other_names
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import read_json
 from ppkd.utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -105,9 +105,9 @@ def _row(record: Mapping[str, Any], classes: Mapping[int, int]) -> list[float]:
 
 def _read_records(path: Path) -> Sequence[Mapping[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read for --json_eval: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read for --json_eval: {error.strerror or error}") from error
     except ValueError as error:
         raise DataError(f"{path}: not a json file of detections ({error})") from error
     if not isinstance(content, list):

@@ -60,7 +60,10 @@ class Experiment:
         if options.enable_ce:
             repeatable = freeze({"seed": 0, "TrainReader": {"shuffle": False}}, ENABLE_CE)
             cfg = replace(cfg.merge(repeatable), origin=cfg.origin)
-        return cls(cfg, runtime(cfg), None if slim is None else _slim_settings(slim), options)
+        settings = runtime(cfg)
+        _check_place(cfg, "save_dir", settings.save_dir)
+        _check_place(cfg, NAME, settings.filename)
+        return cls(cfg, settings, None if slim is None else _slim_settings(slim), options)
 
     def check(self) -> None:
         """Check everything else that can be checked before something heavy starts; raises :class:`ConfigError`."""
@@ -122,6 +125,13 @@ class Experiment:
     def starts_trained(self) -> bool:
         """Whether the student starts from more than random weights."""
         return bool(self.runtime.pretrain_weights) or (self.slim is not None and self.slim.inherits)
+
+
+def _check_place(cfg: Config, key: str, value: str) -> None:
+    """Raise :class:`ConfigError` unless what ``cfg`` sets, or else ``value``, can name a folder."""
+    given = cfg.get(key, value)
+    if not isinstance(given, str) or not given.strip() or "\0" in given:
+        raise ConfigError(f"{cfg.where(key)}: {key} is {given!r}, expected a folder ('.' is the current one)")
 
 
 def _named(cfg: Config, slim: Config | None) -> Config:

@@ -14,7 +14,7 @@ from ppkd.distill.preflight import FirstLosses, check_teachers, first_losses
 from ppkd.distill.preflight_teacher import judge_teachers
 from ppkd.engine import random_state
 from ppkd.engine.non_finite import broken_gradients, broken_images
-from ppkd.engine.saved_batch import load_batch
+from ppkd.engine.saved_batch import check_alike, load_batch
 from ppkd.engine.update import Update
 from ppkd.experiment.assembly import Assembly
 from ppkd.models.modes import statistics_kept
@@ -89,7 +89,12 @@ def check_gradients(update: Update, batch: Batch) -> None:
 
 def _first_batch(assembly: Assembly, file: str | None) -> Batch:
     at = assembly.trainer.position
-    return assembly.loader.peek(at.epoch, at.batch) if file is None else load_batch(file)
+    own = assembly.loader.peek(at.epoch, at.batch)
+    if file is None:
+        return own
+    batch = load_batch(file)
+    check_alike(batch, own, file)
+    return batch
 
 
 def _first_losses(assembly: Assembly, batch: Batch) -> FirstLosses:

@@ -12,7 +12,7 @@ import numpy as np
 from ppkd.data.datasets.dataset import DetectionDataset
 from ppkd.metrics.coco_truth import ground_truth
 from ppkd.metrics.metric import Metric
-from ppkd.metrics.show import ascii_table, draw_curve
+from ppkd.metrics.show import ascii_table
 
 CURVES = "bbox_pr_curve"
 _AP, _AR = "Average Precision  (AP)", "Average Recall     (AR)"
@@ -70,10 +70,9 @@ class COCOMetric(Metric):
             precision = precisions[:, :, index]
             if (precision < 0).all():
                 continue
-            self.per_class[names[int(number)]] = float(precision[precision > -1].mean())
-            if self.classwise and self.output_dir is not None:
-                recall = np.asarray(evaluation.params.recThrs)
-                draw_curve(self.output_dir / CURVES, names[int(number)], recall, precision[0], 0.5)
+            name = names[int(number)]
+            self.per_class[name] = float(precision[precision > -1].mean())
+            self._draw_curve(CURVES, name, np.asarray(evaluation.params.recThrs), precision[0], 0.5)
 
     def _log_figures(self, logger: logging.Logger) -> None:
         figures = self.accumulate()

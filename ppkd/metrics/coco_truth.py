@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ppkd.data.datasets.coco import read_json
+from ppkd.data.datasets.coco import read_annotations
 from ppkd.data.datasets.dataset import DetectionDataset
 
 Entry = dict[str, Any]
@@ -36,7 +36,7 @@ def ground_truth(dataset: DetectionDataset, im_ids: Collection[int]) -> dict[str
 def _from_json(dataset: DetectionDataset, wanted: set[int]) -> Iterator[Entry]:
     assert dataset.anno_path is not None
     categories = set(dataset.category_ids)
-    for entry in read_json(dataset.anno_path).get("annotations", ()):
+    for entry in read_annotations(dataset.anno_path).get("annotations", ()):
         if entry["image_id"] in wanted and entry["category_id"] in categories:
             box = entry["bbox"]
             if not all(map(math.isfinite, box)):

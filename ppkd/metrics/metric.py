@@ -7,15 +7,19 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ppkd.data.datasets.dataset import DetectionDataset
+from ppkd.metrics.show import draw_curve
 from ppkd.utils import processes
 from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import check_outputs
 from ppkd.utils.logger import get_logger
+from ppkd.utils.names import file_stems
 
 BBOX_FILE = "bbox.json"
 FIGURES_FILE = "metrics.json"
@@ -38,6 +42,7 @@ class Metric(ABC):
 
     Raises:
         ConfigError: ``output_dir`` cannot be written into.
+        DataError: the annotations are in it under the name of a result.
     """
 
     headline: str
@@ -52,6 +57,9 @@ class Metric(ABC):
     ) -> None:
         self.dataset = dataset
         self.output_dir = None if output_dir is None or not processes.is_first() else output_folder(output_dir)
+        if self.output_dir is not None and dataset.anno_path is not None:
+            results = [self.output_dir / name for name in (BBOX_FILE, FIGURES_FILE)]
+            check_outputs(results, [dataset.anno_path])
         self.classwise = classwise
         self.save_prediction_only = save_prediction_only
         self._images: dict[int, np.ndarray] = {}
@@ -112,6 +120,16 @@ class Metric(ABC):
     @abstractmethod
     def _log_figures(self, logger: logging.Logger) -> None:
         """Write the figures, when there are any."""
+
+    def _draw_curve(self, folder: str, name: str, recall: np.ndarray, precision: np.ndarray, overlap: float) -> None:
+        """Save the curve of class ``name`` in ``folder`` of the output, with ``classwise``."""
+        if self.classwise and self.output_dir is not None:
+            draw_curve(self.output_dir / folder, self._stems[name], name, recall, precision, overlap)
+
+    @cached_property
+    def _stems(self) -> dict[str, str]:
+        """What the files of each class begin with."""
+        return file_stems(self.dataset.class_names)
 
     def _checked(self, im_id: int, rows: np.ndarray) -> np.ndarray:
         rows = rows[rows[:, 0] >= 0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
+
+from ppkd.utils.names import plot_text, shown
 
 
 def ascii_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -17,6 +18,7 @@ def ascii_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from rich.table import Table
     from rich.text import Text
 
+    rows = [[shown(cell) for cell in row] for row in rows]
     table = Table(box=box.ASCII, show_edge=True)
     for index, name in enumerate(heading):
         table.add_column(Text(name), justify="left" if index == 0 else "right", no_wrap=True)
@@ -29,18 +31,21 @@ def ascii_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return captured.get().rstrip("\n")
 
 
-def draw_curve(folder: Path, name: str, recall: np.ndarray, precision: np.ndarray, overlap: float) -> Path:
-    """Save the curve of class ``name`` as ``<name>_precision_recall_curve.jpg`` in ``folder`` and give its path."""
+def draw_curve(folder: Path, stem: str, name: str, recall: np.ndarray, precision: np.ndarray, overlap: float) -> Path:
+    """Save the curve of class ``name`` as ``<stem>_precision_recall_curve.jpg`` in ``folder`` and give its path."""
     from matplotlib.figure import Figure
 
     figure = Figure(layout="tight")
     axes = figure.add_subplot(
-        title=f"{name} (IoU = {overlap:g})", xlabel="Recall", ylabel="Precision", xlim=(0, 1.02), ylim=(0, 1.02)
+        title=f"{plot_text(name)} (IoU = {overlap:g})",
+        xlabel="Recall",
+        ylabel="Precision",
+        xlim=(0, 1.02),
+        ylim=(0, 1.02),
     )
     axes.plot(recall, precision)
     axes.grid(True)
     folder.mkdir(parents=True, exist_ok=True)
-    plain = re.sub(r"[^\w.+ -]", "_", name)
-    path = folder / f"{plain}_precision_recall_curve.jpg"
+    path = folder / f"{stem}_precision_recall_curve.jpg"
     figure.savefig(path)
     return path

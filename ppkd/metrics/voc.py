@@ -13,7 +13,7 @@ import numpy as np
 from ppkd.data.datasets.dataset import DetectionDataset
 from ppkd.metrics.metric import Metric
 from ppkd.metrics.precision import curve, eleven_point, integral, match, overlaps
-from ppkd.metrics.show import ascii_table, draw_curve
+from ppkd.metrics.show import ascii_table
 
 CURVES = "voc_pr_curve"
 PERCENT = range(50, 100, 5)
@@ -109,8 +109,7 @@ class VOCMetric(Metric):
         if gts == 0:
             return ClassRow(name, 0, len(found), None, None)
         recall, precision = curve(found[:, 0], found[:, 1].astype(np.int64), gts)
-        if self.classwise and self.output_dir is not None:
-            draw_curve(self.output_dir / CURVES, name, recall, precision, self.overlap_thresh)
+        self._draw_curve(CURVES, name, recall, precision, self.overlap_thresh)
         last = float(recall[-1]) if len(recall) else 0.0
         return ClassRow(name, gts, len(found), last, self._average(found[:, :2], gts))
 

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ppkd.utils.csv_file import read_rows
 from ppkd.utils.errors import DataError
+from ppkd.utils.names import plot_text
 
+EPOCH = "epoch"
 Columns = dict[str, list[float]]
 
 
 def read_results(path: Path | str) -> Columns:
     """The numeric columns of a ``results.csv``; an empty cell (an epoch without evaluation) is NaN.
 
-    Raises :class:`DataError` if the file is missing, has no rows, or a cell is not a number.
+    Raises :class:`DataError` if the file is missing, no csv file of a run, has no rows, or a cell is not a number.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, skipinitialspace=True))
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the run's results: {error.strerror}") from error
+    rows = read_rows(path, column=EPOCH)
     if not rows:
         raise DataError(f"{path}: no finished epoch yet, nothing to plot")
-    columns: Columns = {name.strip(): [] for name in rows[0] if name}
+    columns: Columns = {name: [] for name in rows[0] if name}
     for line, row in enumerate(rows, start=2):
-        for name, text in row.items():
+        for name, numbers in columns.items():
             try:
-                columns[name.strip()].append(float(text) if text and text.strip() else float("nan"))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise DataError(f"{path}:{line}: expected a number for '{name}', found {text!r}") from error
+                numbers.append(float(row[name]) if row[name].strip() else float("nan"))
+            except ValueError as error:
+                raise DataError(f"{path}:{line}: expected a number for '{name}', found {row[name]!r}") from error
     return columns
 
 
 def plot_curves(
-    runs: Mapping[str, Path | str], output: Path | str, columns: Sequence[str] = ("loss", "AP"), x: str = "epoch"
+    runs: Mapping[str, Path | str], output: Path | str, columns: Sequence[str] = ("loss", "AP"), x: str = EPOCH
 ) -> Path:
     """One panel per name of ``columns``, one line per run (label -> its ``results.csv``); writes ``output`` (png, svg).
 
@@ -58,8 +56,8 @@ def plot_curves(
         for label, result in results.items():
             if name in result:
                 points = _finite(result.get(x) or [float(i) for i in range(len(result[name]))], result[name])
-                axis.plot(*points, label=label, marker="." if len(points[0]) < 40 else None, linewidth=1.4)
-        axis.set(xlabel=x, title=name)
+                axis.plot(*points, label=plot_text(label), marker="." if len(points[0]) < 40 else None, linewidth=1.4)
+        axis.set(xlabel=plot_text(x), title=plot_text(name))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     output = Path(output)

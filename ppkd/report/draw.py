@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ppkd.utils.names import shown
+
 Colour = tuple[int, int, int]
 _GOLDEN_RATIO = 0.6180339887498949
 _FONT_WEIGHT = 500
@@ -36,7 +38,7 @@ def draw_detections(
     for row in rows[np.argsort(rows[:, 1], kind="stable")]:
         index = int(row[0])
         name = class_names[index] if 0 <= index < len(class_names) else str(index)
-        _draw_one(canvas, row[2:6], f"{name} {row[1]:.2f}", class_colour(index))
+        _draw_one(canvas, row[2:6], f"{shown(name)} {row[1]:.2f}", class_colour(index))
     return canvas
 
 

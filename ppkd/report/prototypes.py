@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from ppkd.data.image import read_image
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import DataError, nearest
+from ppkd.utils.files import read_json
+from ppkd.utils.names import file_stems
 
 FOLDER = "prototypes"
 SIDE, GAP, MARGIN = 96, 4, 0.2
@@ -58,12 +59,12 @@ def draw_prototypes(prototypes: Prototypes, classes: Sequence[str] = ()) -> list
     Raises :class:`DataError` for a class without prototypes and for an image that cannot be read.
     """
     paths = []
+    stems = file_stems(prototypes.classes)
     for name in classes or prototypes.classes:
         if name not in prototypes.classes:
             raise DataError(f"{prototypes.path}: no prototypes of '{name}'{nearest(name, prototypes.classes)}")
         sheet = contact_sheet(prototypes.strides, prototypes.classes[name])
-        plain = re.sub(r"[^\w.-]+", "_", name)
-        paths.append(prototypes.path.with_name(f"{prototypes.path.stem}_{plain}.jpg"))
+        paths.append(prototypes.path.with_name(f"{prototypes.path.stem}_{stems[name]}.jpg"))
         with atomic_open(paths[-1]) as stream:
             stream.write(cv2.imencode(".jpg", sheet[..., ::-1])[1].tobytes())
     return paths
@@ -104,7 +105,7 @@ def crop(image: Picture, box: Sequence[float]) -> Picture:
 
 def _read(path: Path) -> Prototypes:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return Prototypes(path, content["strides"], content["classes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a list of prototypes as a run writes it ({error})") from error

@@ -14,6 +14,7 @@ from ppkd.engine.hooks.results import BATCH_COST, FILE_NAME
 from ppkd.report.curves import read_results
 from ppkd.study.runs import Run
 from ppkd.utils.atomic import atomic_open
+from ppkd.utils.names import plot_text
 
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "mAP")
 BASELINE_ROW = 1
@@ -93,9 +94,9 @@ def plot_gains(rows: Sequence[Row], output: Path) -> None:
         gains = row.gains(baseline)
         axis.barh(place, statistics.fmean(gains), color="#7aa6c2")
         axis.plot(gains, [place] * len(gains), "o", color="#1f3b4d", markersize=4)
-    axis.set_yticks(range(len(methods)), [row.name for row in reversed(methods)])
+    axis.set_yticks(range(len(methods)), [plot_text(row.name) for row in reversed(methods)])
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(xlabel=f"{headings(rows)[0]} above {baseline.name}, points")
+    axis.set(xlabel=f"{headings(rows)[0]} above {plot_text(baseline.name)}, points")
     axis.grid(axis="x", alpha=0.3)
     figure.savefig(output, dpi=110)
     pyplot.close(figure)

@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ppkd.metrics.metric import FIGURES_FILE
 from ppkd.utils import itself
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import ConfigError, TrainingError
+from ppkd.utils.files import read_json
 
 PLAN_FILE = "plan.json"
 CONSOLE_FILE = "console.log"
@@ -55,7 +57,7 @@ class Run:
         """
         self._check_plan(folder)
         file = folder / self.name / FIGURES_FILE
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return _read(file) if file.is_file() else None
 
     def perform(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         """Run what is left of it, with ``environment`` added to this process's; output goes to ``console.log``.
@@ -98,7 +100,7 @@ class Run:
         file = folder / self.name / PLAN_FILE
         if not file.is_file():
             return
-        before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(asdict(self)))
+        before, now = _read(file), json.loads(json.dumps(asdict(self)))
         changed = [f"{key} was {before.get(key)}, is {now[key]}" for key in now if before.get(key) != now[key]]
         if changed:
             raise ConfigError(
@@ -110,6 +112,17 @@ class Run:
         file = folder / self.name / CONSOLE_FILE
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([*lines[-_TAIL_LINES:], f"(all of it: {file})"])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What a run wrote; raises :class:`ConfigError` for anything else."""
+    try:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: damaged ({error}); remove that run's folder to train anew") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: damaged, it holds no mapping; remove that run's folder to train anew")
+    return content
 
 
 def distilled(run: Run, slim: str, options: Sequence[str], teacher: Run, folder: Path) -> Run:

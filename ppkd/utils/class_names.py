@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ppkd.utils.errors import ConfigError, WeightsError
+from ppkd.utils.files import parse_json, read_text
 from ppkd.utils.logger import get_logger
 from ppkd.utils.serialization import read_metadata, read_pickle
 
@@ -31,7 +31,7 @@ def class_names(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
     if given.suffix == ".safetensors" or (packed.is_file() and not stem.with_name(f"{stem.name}.pdparams").is_file()):
         return _of_metadata(packed)
     if listed.is_file():
-        return tuple(line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
+        return _of_list(listed)
     return _of_states(states) if states.is_file() else None
 
 
@@ -54,10 +54,19 @@ def refuse_other_names(
     )
 
 
+def _of_list(file: Path) -> tuple[str, ...]:
+    try:
+        return tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{file}: not a UTF-8 list of the weights' class names ({error}); correct it, or remove it"
+        ) from error
+
+
 def _of_metadata(file: Path) -> tuple[str, ...] | None:
     text = read_metadata(file).get(METADATA_KEY)
     try:
-        names = json.loads(text) if text else None
+        names = parse_json(text) if text else None
     except ValueError as error:
         raise WeightsError(f"{file}: the class names in its metadata are no json ({error})") from error
     return tuple(map(str, names)) if isinstance(names, list) and names else None

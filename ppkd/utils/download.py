@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,8 @@ _CHECKSUM = re.compile(r"(sha256|md5)[:=]([0-9a-fA-F]+)")
 _RETRIES = 2
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0
+_START = 40
+_LONGEST_HEADER = 100_000_000  # as in the library safetensors
 
 _log = get_logger(__name__)
 
@@ -123,6 +126,22 @@ def _download(url: str, known: str | None, target: Path, failure: type[PPKDError
         raise failure(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
+def _refuse_others(file: Path, url: str) -> None:
+    """Raise :class:`WeightsError` for what is no weight file, such as the page of a server that wants a login.
+
+    Weights begin with a pickle's mark and version or, in ``.safetensors``, with the length of a header in json.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(_START)
+    pickled = start[:1] == pickle.PROTO and start[1:2] <= bytes([pickle.HIGHEST_PROTOCOL])
+    if pickled or (start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER):
+        return
+    raise WeightsError(
+        f"{url}: what the server answers is no weight file, it begins with {start!r}; nothing was kept. Check the "
+        "address, or download the file yourself and give the path"
+    )
+
+
 def _reason(error: BaseException) -> str:
     """The innermost cause in one line: requests and urllib3 wrap it several times."""
     while error.args and isinstance(error.args[0], BaseException):
@@ -151,6 +170,8 @@ class _Downloader:
                 raise self._failure(
                     f"{url}: the server answers {answer.status_code} ({answer.reason}); check the address"
                 ) from error
+        if self._failure is WeightsError:
+            _refuse_others(Path(output_file), url)
 
 
 class _Meter(ExitStack):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+
+# Looking for a near name takes time with the lengths and the number of names.
+_LONGEST, _MOST = 200, 2000
 
 
 class PPKDError(Exception):
@@ -30,8 +34,10 @@ class TrainingError(PPKDError):
     """Training cannot go on; says at which step and why."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint such as ``"; did you mean 'neck'?"`` or, when nothing is near, the empty string."""
-    by_lower = {candidate.lower(): candidate for candidate in valid}
-    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+def nearest(name: str, valid: Iterable[str], *, least: float = 0.6) -> str:
+    """A hint such as ``"; did you mean 'neck'?"`` or, when nothing is as near as ``least`` of 1, the empty string."""
+    if len(name) > _LONGEST:
+        return ""
+    by_lower = {candidate.lower(): candidate for candidate in islice(valid, _MOST)}
+    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=least)
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""

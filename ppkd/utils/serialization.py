@@ -13,6 +13,7 @@ import numpy as np
 
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import WeightsError, nearest
+from ppkd.utils.files import MOST_WEIGHTS, check_regular, open_regular, read_bytes
 from ppkd.utils.unpickler import ArrayUnpickler
 
 WEIGHT_SUFFIXES = (".pdparams", ".safetensors")
@@ -32,7 +33,7 @@ def read_pickle(path: PathLike) -> dict[Any, Any]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = ArrayUnpickler(file, str(path)).load()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -101,9 +102,9 @@ def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
     import safetensors
 
     try:
-        entries = safetensors.deserialize(file.read_bytes())
+        entries = safetensors.deserialize(read_bytes(file, MOST_WEIGHTS))
         return {name: _view(entry) for name, entry in entries}
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{file}: not a readable .safetensors file ({error}); get or save it again") from error
 
 
@@ -112,6 +113,7 @@ def read_metadata(file: PathLike) -> dict[str, str]:
     import safetensors
 
     try:
+        check_regular(file)
         with safetensors.safe_open(file, framework="numpy") as opened:
             return dict(opened.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
@@ -159,7 +161,7 @@ def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
 
 def digest(path: PathLike) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ppkd.data.image import decode_image, image_files, read_image
+from ppkd.data.image import EXTENSIONS, decode_image, read_image
 from ppkd.data.transforms import Decode
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import files_below
 
 TOP, BOTTOM = (200, 30, 10), (10, 40, 220)
 
@@ -101,4 +102,5 @@ def test_folders_are_searched_in_order_and_for_images_only(tmp_path: Path) -> No
     for name in ("b/2.JPG", "a/1.png", "a/notes.txt", "0.bmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == ["0.bmp", "a/1.png", "b/2.JPG"]
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, EXTENSIONS)]
+    assert found == ["0.bmp", "a/1.png", "b/2.JPG"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -140,6 +141,8 @@ def test_missing_and_damaged_files(exported: Path, tmp_path: Path) -> None:
         Predictor(tmp_path / "nowhere")
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
+    settings = InferConfig.read(folder / "infer_cfg.yml")
+    replace(settings, checksums={}).write(folder / "infer_cfg.yml")
     (folder / "model.json").write_text((exported / "model.json").read_text()[:5000])
     with pytest.raises(WeightsError, match=r"model: Paddle Inference cannot load model\.json"):
         Predictor(folder)

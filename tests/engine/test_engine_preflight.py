@@ -118,7 +118,7 @@ def test_a_dry_run_reports_and_writes_nothing_but_its_log(settings, weights, tmp
     log = (folder / "train.log").read_text()
     assert "Teacher: fingerprint " in log
     assert "Classes: the teacher's are the student's: circle, square, triangle, star" in log
-    assert "| l2   | OutputL2 | cls_logits | 32     | [4, 3, 4, 2, 2] | [4, 3, 4, 2, 2] | none    |" in log
+    assert "| l2   | OutputL2 | cls_logits | 8      | [4, 3, 4, 8, 8] | [4, 3, 4, 8, 8] | none    |" in log
     assert "| loss_obj |" in log and "| l2       |" in log
 
 
@@ -143,7 +143,7 @@ def test_adapters_are_told_level_by_level(settings):
     batch = {"image": paddle.zeros([1, 3, 64, 64])}
     answers = dict.fromkeys(losses, taught_by.extract(batch))
     rows = pair_table(losses, student.extract(batch), answers).splitlines()[3:-1]
-    assert [row.split("|")[4].strip() for row in rows] == ["32", "16", "8"]
+    assert [row.split("|")[4].strip() for row in rows] == ["8", "16", "32"]
     sizes = [sum(p.size for p in formula.parameters()) for formula in losses["fgd"].formulas]
     assert all(f"{size:,} numbers" in row for size, row in zip(sizes, rows, strict=True))
 
@@ -206,23 +206,27 @@ def test_a_resumed_run_judges_its_teacher_no_more(settings, weights, monkeypatch
 
 def test_a_teacher_no_better_than_the_students_start_is_remarked_on(caplog):
     caplog.set_level(logging.INFO)
-    preflight_teacher._judge([(0.5, 0.30), (0.6, 0.31)], 10, 60)
+
+    def judge(teacher, start):
+        preflight_teacher._judge("teacher", {"teacher": teacher, preflight_teacher.STUDENT: start}, "10 images")
+
+    judge((0.5, 0.30), (0.6, 0.31))
     assert "does not beat the student's start (AP 0.310)" in caplog.text
     caplog.clear()
-    preflight_teacher._judge([(0.5, 0.30), (0.4, 0.20)], 10, 60)
-    preflight_teacher._judge([(preflight_teacher.CHANCE, 0.004)], 10, 60)
+    judge((0.5, 0.30), (0.4, 0.20))
+    preflight_teacher._judge("teacher", {"teacher": (preflight_teacher.CHANCE, 0.004)}, "10 images")
     assert "WARNING" not in caplog.text
 
 
 def test_the_student_is_evaluated_where_it_starts_trained(settings, weights, monkeypatch):
     judged = []
-    monkeypatch.setattr(preflight_teacher, "_judge", lambda figures, *rest: judged.append(len(figures)))
+    monkeypatch.setattr(preflight_teacher, "_judge", lambda name, figures, of: judged.append(list(figures)))
     for starts in (False, True):
         cfg = load_config(CONFIG, settings)
         assembly = assemble(Experiment.parse(cfg, slim_of(weights)))
         experiment = assembly.experiment
         judge_teachers(cfg, experiment.runtime, experiment.evaluation_loader, assembly.distilled, starts=starts)
-    assert judged == [1, 2]
+    assert judged == [["teacher"], ["teacher", preflight_teacher.STUDENT]]
 
 
 def test_classes_in_another_order_are_refused_and_other_names_remarked_on(settings, weights, caplog):

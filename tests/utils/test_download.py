@@ -9,7 +9,7 @@ import pytest
 from ppkd.utils.download import cache_folder, fetch
 from ppkd.utils.errors import DataError, WeightsError
 
-CONTENT = bytes(range(256)) * 9000  # more than two chunks
+CONTENT = b"\x80\x04" + bytes(range(256)) * 9000  # begins as weights do; more than two chunks
 
 
 class _Server(ThreadingHTTPServer):

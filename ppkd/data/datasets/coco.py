@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ppkd.data.annotation import Annotation
 from ppkd.data.datasets.dataset import DetectionDataset, exists, inside, resolve, stated_side
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
+from ppkd.utils.files import read_json
 
 LARGEST = 2**63 - 1
 
@@ -49,7 +50,7 @@ class COCODataSet(DetectionDataset):
         self.image_dir = resolve(dataset_dir, image_dir or "")
         self._folders = (self.image_dir, *map(Path, filter(None, [dataset_dir])))
         self.summary = Summary()
-        content = read_json(self.anno_path)
+        content = read_annotations(self.anno_path)
         self.category_ids, self.class_names = categories(content, self.anno_path)
         present, missing = self._images(content)
         boxes = self._by_image(content, present.keys() | missing.keys(), load_crowd)
@@ -135,13 +136,13 @@ class COCODataSet(DetectionDataset):
         )
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
+def read_annotations(path: Path) -> Mapping[str, Any]:
     """A COCO json file; raises :class:`DataError` when it is missing, no json, or lacks images or categories."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except OSError as error:
         raise DataError(f"cannot read annotations {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path} is no valid json: {error}") from error
     for key, default in (("images", None), ("categories", None), ("annotations", [])):
         if not isinstance(content, dict) or not isinstance(content.get(key, default), list):
@@ -153,9 +154,9 @@ def categories(content: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...],
     """Ids and names of the categories, in the file's order; raises :class:`DataError` for repeated ids."""
     ids = tuple(_need(entry, "id", "category", path, int) for entry in content["categories"])
     names = tuple(str(_need(entry, "name", "category", path)) for entry in content["categories"])
-    repeated = [number for number in ids if ids.count(number) > 1]
-    if repeated:
-        raise DataError(f"{path}: several categories share the id {repeated[0]}")
+    number, times = max(Counter(ids).items(), key=itemgetter(1), default=(0, 0))
+    if times > 1:
+        raise DataError(f"{path}: {times} categories share the id {number}")
     return ids, names
 
 

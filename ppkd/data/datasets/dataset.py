@@ -13,6 +13,7 @@ from ppkd.data.annotation import Annotation
 from ppkd.data.summary import Summary
 from ppkd.data.table import AnnotationTable
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import read_text
 
 SHOWN = 200
 LARGEST_SIDE = 2**31 - 1
@@ -134,7 +135,7 @@ def read_lines(path: Path, expected: str) -> tuple[str, ...]:
     Raises :class:`DataError` when it is missing, no UTF-8 text, or empty, saying what was ``expected``.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; expected {expected}") from error
     except UnicodeDecodeError as error:

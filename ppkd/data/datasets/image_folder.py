@@ -8,11 +8,12 @@ from pathlib import Path
 from ppkd.config import register
 from ppkd.data.annotation import Annotation
 from ppkd.data.datasets import labels
-from ppkd.data.datasets.coco import categories, read_json
-from ppkd.data.datasets.dataset import DetectionDataset, read_labels, resolve
-from ppkd.data.image import image_files
+from ppkd.data.datasets.coco import categories, read_annotations
+from ppkd.data.datasets.dataset import DetectionDataset, exists, read_labels, resolve
+from ppkd.data.image import EXTENSIONS
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError
+from ppkd.utils.files import files_below
 from ppkd.utils.logger import get_logger
 
 _log = get_logger(__name__)
@@ -59,11 +60,11 @@ class ImageFolder(DetectionDataset):
 
 def find_images(path: Path) -> list[Path]:
     """The image ``path``, or those in the folder ``path``; raises :class:`DataError` when there is none."""
-    if path.is_file():
+    if exists(path, Path.is_file):
         return [path]
-    if not path.is_dir():
+    if not exists(path, Path.is_dir):
         raise DataError(f"there is no image or folder of images at {path}")
-    files = list(image_files(path))
+    files = list(files_below(path, EXTENSIONS))
     if not files:
         raise DataError(f"the folder {path} holds no image (.jpg, .jpeg, .png, .bmp)")
     return files
@@ -76,7 +77,7 @@ def class_list(
     if isinstance(source, str):
         path = resolve(dataset_dir, source)
         if path.suffix == ".json" and path.exists():
-            return categories(read_json(path), path)
+            return categories(read_annotations(path), path)
         if path.exists():
             return _numbered(read_labels(path))
     elif source:

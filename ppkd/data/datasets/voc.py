@@ -17,6 +17,7 @@ from ppkd.data.datasets.dataset import DetectionDataset, exists, inside, read_la
 from ppkd.data.image import EXTENSIONS
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
+from ppkd.utils.files import MOST_TEXT, read_bytes
 
 PAIR = re.compile(r"(.+?\.\w+)\s+(\S.*\.xml)", re.IGNORECASE)
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -149,8 +150,11 @@ def stems(folder: Path) -> Mapping[str, Path]:
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """The root of a VOC xml file; raises :class:`ValueError` for damaged xml and for entity declarations."""
-    data = path.read_bytes()
+    """The root of a VOC xml file; raises :class:`ValueError` for what cannot be read, damaged xml, and entities."""
+    try:
+        data = read_bytes(path, MOST_TEXT)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror or error}") from error
     if b"<!ENTITY" in data:
         raise ValueError("declares entities")
     try:

@@ -10,6 +10,8 @@ from pathlib import Path
 from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.utils.atomic import atomic_open
+from ppkd.utils.csv_file import read_rows
+from ppkd.utils.errors import DataError
 
 FILE_NAME = "results.csv"
 BATCH_COST = "batch_cost"
@@ -27,10 +29,15 @@ class Results(Hook):
         self._costs: list[float] = []
 
     def before_train(self, run: TrainingRun) -> None:
-        """Read the rows of a resumed run."""
+        """Read the rows of a resumed run; raises :class:`DataError` for a file that no run wrote."""
         if run.position.step and self._file.is_file():
-            with self._file.open(newline="", encoding="utf-8") as stream:
-                self._rows = [row for row in csv.DictReader(stream) if int(row["epoch"]) < run.position.epoch]
+            self._rows = [row for row in read_rows(self._file, column="epoch") if self._epoch(row) < run.position.epoch]
+
+    def _epoch(self, row: dict[str, str]) -> int:
+        try:
+            return int(row["epoch"])
+        except ValueError as error:
+            raise DataError(f"{self._file}: '{row['epoch']}' is no epoch; correct the file, or remove it") from error
 
     def before_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Forget the durations of the epoch before."""
