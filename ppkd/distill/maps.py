@@ -63,8 +63,9 @@ def require_equal_channels(what: str, student_channels: int, teacher_channels: i
 def feature_norm(feature: Tensor) -> Tensor:
     """Every channel of [N, C, H, W] with zero mean and unit (sample) deviation over images and cells.
 
-    A channel that is constant becomes zero. One fused batch normalisation, whose variance is that of the population:
-    its scale makes up for that.
+    A channel that is constant becomes zero. Statistics are those of the images given, so that losses of a batch in
+    parts, processes' or accumulated ones, are not quite those of the whole. One fused batch normalisation, whose
+    variance is that of the population: its scale makes up for that.
     """
     images, channels, height, width = feature.shape
     cells = images * height * width

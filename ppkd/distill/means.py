@@ -10,7 +10,7 @@ from ppkd.models.losses.normaliser import over_batch
 def masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
     """The mean of ``values`` over the places that are ``chosen``, bool or float32 of the same shape; 0 without any."""
     weight = chosen.astype("float32")
-    return (values * weight).sum() / over_batch(weight.sum()).clip(min=1)
+    return (values * weight).sum() / over_batch(weight.sum(), least=1)
 
 
 def half_mean(error: Tensor, mask: Tensor, channels: int = 1) -> Tensor:
@@ -18,4 +18,4 @@ def half_mean(error: Tensor, mask: Tensor, channels: int = 1) -> Tensor:
 
     0 where the mask is empty.
     """
-    return (error * mask).sum() / (2.0 * channels * over_batch(mask.sum())).clip(min=1.0)
+    return (error * mask).sum() / over_batch(2.0 * channels * mask.sum(), least=1)

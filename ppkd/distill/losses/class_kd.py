@@ -59,4 +59,4 @@ class ClassKD(RegionKD):
 def _shares(cells: Tensor, anchors: int) -> Tensor:
     """The weight of each of the anchors of the ``cells`` bool [N, H * W] in a mean over the true ones."""
     chosen = cells.astype("float32").flatten().repeat_interleave(anchors)
-    return chosen / over_batch(chosen.sum()).clip(min=1)
+    return chosen / over_batch(chosen.sum(), least=1)

@@ -138,7 +138,10 @@ class CrossKD(DistillLoss):
 
 
 def with_statistics_of(model: Tensor, feature: Tensor) -> Tensor:
-    """``feature`` [N, C, H, W] with the mean and the deviation, over images and cells, of each channel of ``model``."""
+    """``feature`` [N, C, H, W] with the mean and the deviation, over images and cells, of each channel of ``model``.
+
+    The images are those given, not those of other processes or accumulated batches.
+    """
     channels = model.shape[1]
     mean = model.mean(axis=[0, 2, 3], keepdim=True)
     gap = model - mean

@@ -53,7 +53,8 @@ class PKDFeatureLoss(nn.Layer):
 PKD = register(
     level_wise(
         PKDFeatureLoss,
-        notes="Published weights are 10 for RetinaNet and 6 for Faster R-CNN, on the four finest levels.",
+        notes="Published weights are 10 for RetinaNet and 6 for Faster R-CNN, on the four finest levels. Of a\n"
+        "batch in parts, each is normalised by its own statistics: the value is not quite that of the whole batch.",
         paper="2207.02039",
         weight=10.0,
     )

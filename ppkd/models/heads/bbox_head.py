@@ -95,7 +95,7 @@ class BBoxHead(nn.Layer):
         """
         labels = targets.roi_labels
         counted = (labels >= 0).astype("float32")
-        total = over_batch(counted.sum()).clip(min=1)
+        total = over_batch(counted.sum(), least=1)
         chances = F.log_softmax(record.roi_logits, axis=-1)
         own = paddle.take_along_axis(chances, labels.clip(min=0).unsqueeze(-1), axis=-1, broadcast=False).squeeze(-1)
         return {"loss_bbox_cls": -(own * counted).sum() / total, "loss_bbox_reg": self._boxes(record, targets) / total}

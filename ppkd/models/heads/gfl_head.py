@@ -151,7 +151,7 @@ class GFLHead(TowerHead):
         quality = targets.positive * shared / union.clip(min=EPS)
         # PaddleDetection's reader counts at least one positive cell for each image, one without boxes too.
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
-        total = over_batch(weight.sum()).clip(min=1)
+        total = over_batch(weight.sum(), least=1)
         return {
             "loss_qfl": self.loss_qfl(classes, targets.labels, quality) / positives,
             "loss_bbox": terms.box / total,

@@ -108,7 +108,7 @@ class RetinaHead(TowerHead):
 
     def loss(self, record: Record, targets: AnchorTargets) -> dict[str, Tensor]:
         """Scalars ``loss_cls`` and ``loss_reg``, sums over the batch divided by its number of positive anchors."""
-        positives = over_batch(targets.positive.sum()).clip(min=1)
+        positives = over_batch(targets.positive.sum(), least=1)
         classes = self.loss_class(join_levels(record.cls_logits), targets.labels)
         boxes = self.loss_bbox(join_levels(record.box_deltas), targets.deltas, targets.positive)
         return {"loss_cls": classes / positives, "loss_reg": boxes / positives}

@@ -14,15 +14,16 @@ from ppkd.utils import processes
 _book: ContextVar[NormaliserBook | None] = ContextVar("book of normalisers", default=None)
 
 
-def over_batch(local: Tensor) -> Tensor:
+def over_batch(local: Tensor, *, least: float = 0.0) -> Tensor:
     """The mean of the scalar ``local`` over the parts of an update's batch, float32, without gradient.
 
     A part is what one process sees of one accumulated batch. Gradients are averaged over parts, so a sum over a part
-    divided by this mean becomes the sum over the whole batch divided by the whole batch's normaliser. Every process
-    must call this equally often.
+    divided by this mean becomes the sum over the whole batch divided by the whole batch's normaliser, which is
+    ``least`` at least. Every process must call this equally often.
     """
     book = _book.get()
-    return processes.mean(local) if book is None else book.next(local)
+    mean = processes.mean(local) if book is None else book.next(local)
+    return mean.clip(min=least / parts()) if least else mean
 
 
 def parts() -> int:

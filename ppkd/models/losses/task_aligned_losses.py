@@ -31,7 +31,7 @@ class TaskAlignedLosses:
 
         They are divided by the sum of all ratings, 1 at least.
         """
-        total = over_batch(targets.rating.sum()).clip(min=1)
+        total = over_batch(targets.rating.sum(), least=1)
         terms = self.sides(distributions, sides, targets.rating, targets)
         values = (self.classes(logits, targets.labels, targets.rating), terms.box, terms.distribution)
         return {name: value / total for name, value in zip(self.names, values, strict=True)}

@@ -31,6 +31,8 @@ def feature_term(student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
 def relation_term(student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
     """Smooth L1 of the distances between any two instances of the batch, each detector's divided by their mean.
 
+    Those of other processes or accumulated batches have no part in it.
+
     Args:
         student: its features [N, K, C, S, S].
         teacher: likewise.

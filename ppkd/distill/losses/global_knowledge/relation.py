@@ -51,7 +51,9 @@ def angle_relation(student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
 def rkd(student: Tensor, teacher: Tensor, real: Tensor, most: int) -> Tensor:
     """Twice the relation of angles plus that of distances among the first ``most`` boxes that are ``real``.
 
-    ``student`` [N, M, C] and ``teacher`` [N, M, C'] are the features of all boxes, ``real`` is bool [N, M].
+    Boxes of other processes or accumulated batches have no part in it, so that its value depends on how an update's
+    batch is divided. ``student`` [N, M, C] and ``teacher`` [N, M, C'] are the features of all boxes, ``real`` is bool
+    [N, M].
     """
     first = paddle.argsort(1 - real.flatten().astype("int64"), stable=True)[:most]
     student, teacher = (features.flatten(0, 1).index_select(first) for features in (student, teacher))

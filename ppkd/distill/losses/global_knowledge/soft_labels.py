@@ -81,7 +81,7 @@ def anchor_divergence(
     """
     student, teacher = classes
     positive = found.positive.astype("float32")
-    shares = paddle.take_along_axis(weights, found.box, axis=1) * positive / over_batch(positive.sum()).clip(min=1)
+    shares = paddle.take_along_axis(weights, found.box, axis=1) * positive / over_batch(positive.sum(), least=1)
     by_level = shares.split(count_places(student), axis=1)
     logits = join_levels([student[pair.student] for pair in pairs])
     soft_logits = join_levels([teacher[pair.teacher] for pair in pairs])
