@@ -37,6 +37,6 @@ def shown(name: str) -> str:
 
 
 def plot_text(name: str) -> str:
-    """:func:`shown`, for Matplotlib: it would read ``$...$`` as a formula, and leave out labels that are empty or in ``_``."""
+    """:func:`shown`, for Matplotlib: it reads ``$...$`` as a formula, and leaves out empty labels and those in ``_``."""
     text = shown(name).replace("$", r"\$")
     return f" {text}" if text[:1] in ("", "_") else text
