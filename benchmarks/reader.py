@@ -72,9 +72,9 @@ def seconds(action: Callable[[], Any]) -> float:
 
 def compare(cfg: Config, dataset: DetectionDataset, args: argparse.Namespace) -> None:
     """Print the three rates and the ratio."""
-    from ppkd.data import build_loader
+    from ppkd.data import build_loader, build_reader
 
-    loader = build_loader(cfg, "Train", dataset, worker_num=0)
+    loader = build_loader(build_reader(cfg, "Train"), dataset, worker_num=0)
     count, batches = loader.images_per_update, endless(loader)
     actions = {"reader": lambda: next(batches), "decode + resize": bare(dataset, args.size, count)}
     times: dict[str, list[float]] = {name: [] for name in actions}
@@ -86,7 +86,7 @@ def compare(cfg: Config, dataset: DetectionDataset, args: argparse.Namespace) ->
         print(f"{name:16s} {count / statistics.median(values):8.1f} images/s in one process")
     ratios = [alone / read for alone, read in zip(kept["decode + resize"], kept["reader"], strict=True)]
     print(f"reader / decode + resize: {statistics.median(ratios):.2f} of its rate")
-    helped = endless(build_loader(cfg, "Train", dataset, worker_num=args.worker_num))
+    helped = endless(build_loader(build_reader(cfg, "Train"), dataset, worker_num=args.worker_num))
     next(helped)
     spent = seconds(lambda: [next(helped) for _ in range(args.rounds)])
     print(f"loader with {args.worker_num} worker processes: {args.rounds * count / spent:.1f} images/s")

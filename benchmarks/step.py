@@ -42,8 +42,7 @@ def build(slim: Path, student: Path, teacher: Path) -> DistillModel:
 
     models = [build_detector(load_config(str(path))) for path in (student, teacher)]
     losses = build_losses(load_config(str(slim)), models[0].spec(), models[1].spec())
-    consumed = {entry for loss in losses.values() for entry in loss.consumes}
-    return DistillModel(models[0], FrozenTeacher(models[1], consumed), losses)
+    return DistillModel(models[0], FrozenTeacher.of_losses(models[1], losses.values()), losses)
 
 
 def random_batch(images: int, size: int, boxes: int = 8) -> Batch:

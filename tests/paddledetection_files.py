@@ -209,6 +209,108 @@ TrainReader:
       grid_cell_scale: 8
   batch_size: 2
 """,
+    "ppyoloe/_base_/crn.yml": """
+architecture: YOLOv3
+norm_type: sync_bn
+use_ema: true
+ema_decay: 0.9998
+ema_black_list: ['proj_conv.weight']
+custom_black_list: ['reduce_mean']
+YOLOv3:
+  backbone: CSPResNet
+  neck: CustomCSPPAN
+  yolo_head: PPYOLOEHead
+  post_process: ~
+CSPResNet:
+  layers: [1, 1, 1, 1]
+  channels: [16, 32, 64, 128, 256]
+  return_idx: [1, 2, 3]
+  use_large_stem: True
+  use_alpha: True
+CustomCSPPAN: {out_channels: [192, 96, 48], stage_num: 1, block_num: 1, act: 'swish', spp: true}
+PPYOLOEHead:
+  fpn_strides: [32, 16, 8]
+  grid_cell_scale: 5.0
+  grid_cell_offset: 0.5
+  static_assigner_epoch: -1
+  use_varifocal_loss: True
+  loss_weight: {class: 1.0, iou: 2.5, dfl: 0.5}
+  static_assigner: {name: ATSSAssigner, topk: 9}
+  assigner: {name: TaskAlignedAssigner, topk: 13, alpha: 1.0, beta: 6.0}
+  nms: {name: MultiClassNMS, nms_top_k: 1000, keep_top_k: 300, score_threshold: 0.01, nms_threshold: 0.7}
+""",
+    "ppyoloe/crn_mine.yml": """
+_BASE_: ['../datasets/named.yml', '../runtime.yml', '../yolo/_base_/optimizer.yml', '_base_/crn.yml']
+depth_mult: 0.33
+width_mult: 0.50
+weights: output/crn_mine/model_final
+eval_height: &eval_height 64
+eval_width: &eval_width 64
+eval_size: &eval_size [*eval_height, *eval_width]
+TrainReader:
+  sample_transforms: [Decode: {}, RandomDistort: {}, RandomExpand: {fill_value: [123.7, 116.3, 103.5]}, RandomCrop: {}]
+  batch_transforms:
+    - BatchRandomResize: {target_size: [64, 96], random_size: True, random_interp: True, keep_ratio: False}
+    - NormalizeImage: {mean: [0., 0., 0.], std: [1., 1., 1.], norm_type: none}
+    - Permute: {}
+    - PadGT: {}
+  batch_size: 2
+  collate_batch: true
+TestReader:
+  inputs_def: {image_shape: [3, *eval_height, *eval_width]}
+  sample_transforms: [Decode: {}, Resize: {target_size: *eval_size, keep_ratio: False, interp: 2}, Permute: {}]
+""",
+    "ppyoloe/crn_neck_alpha.yml": """
+_BASE_: ['crn_mine.yml']
+CustomCSPPAN: {use_alpha: True}
+""",
+    "ppyoloe/distill/crn_student.yml": """
+_BASE_: ['../crn_mine.yml']
+for_distill: True
+architecture: PPYOLOE
+PPYOLOE: {backbone: CSPResNet, neck: CustomCSPPAN, yolo_head: PPYOLOEHead, post_process: ~}
+""",
+    "picodet/pico_mine.yml": """
+_BASE_: ['../datasets/named.yml', '../runtime.yml', '../yolo/_base_/optimizer.yml']
+snapshot_epoch: 10
+cycle_epoch: 40
+keep_best_weight: True
+use_ema: true
+architecture: PicoDet
+PicoDet: {backbone: LCNet, neck: LCPAN, head: PicoHeadV2, nms_cpu: True}
+LCNet: {scale: 0.35, feature_maps: [3, 4, 5]}
+LCPAN: {out_channels: 32, use_depthwise: True, num_features: 4}
+PicoHeadV2:
+  conv_feat: {name: PicoFeat, feat_in: 32, feat_out: 32, num_convs: 1, num_fpn_stride: 4, share_cls_reg: True}
+  fpn_stride: [8, 16, 32, 64]
+  feat_in_chan: 32
+  loss_class: {name: VarifocalLoss, use_sigmoid: False, iou_weighted: True, loss_weight: 1.0}
+  loss_dfl: {name: DistributionFocalLoss, loss_weight: 0.5}
+  loss_bbox: {name: GIoULoss, loss_weight: 2.5}
+  nms: {name: MultiClassNMS, nms_top_k: 1000, keep_top_k: 100, score_threshold: 0.025, nms_threshold: 0.6}
+snapshot_epoch: 1
+""",
+    "faster_rcnn/c4.yml": """
+architecture: FasterRCNN
+FasterRCNN: {backbone: ResNet, neck: FPN, rpn_head: RPNHead, bbox_head: BBoxHead, bbox_post_process: BBoxPostProcess}
+BBoxHead: {head: Res5Head, bbox_assigner: BBoxAssigner, with_pool: true}
+""",
+    "slim/quant/yolo_mine_qat.yml": """
+pretrain_weights: output/teacher/model_final.pdparams
+slim: QAT
+QAT:
+  quant_config: {'weight_bits': 8, 'activation_bits': 8, 'dtype': 'int8', 'quantizable_layer_type': ['Conv2D']}
+  print_model: True
+""",
+    "slim/extensions/yolo_mine_distill_prune.yml": """
+_BASE_: ['../../yolo/yolo_mine.yml']
+pretrain_weights: output/teacher/model_final.pdparams
+slim: DistillPrune
+distill_loss: DistillYOLOv3Loss
+DistillYOLOv3Loss: {weight: 1000}
+pruner: Pruner
+Pruner: {criterion: l1_norm, pruned_params: ['conv2d_27.w_0'], pruned_ratios: [0.1]}
+""",
     "slim/distill/yolo_mine_distill.yml": """
 _BASE_: [
   '../../yolo/yolo_mine.yml',

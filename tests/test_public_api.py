@@ -33,7 +33,7 @@ def test_a_detector_from_yaml_to_detections(root, batch, tmp_path):
     assert str(report).startswith("241/241 tensors from ")
     for name, tensor in model.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), other.state_dict()[name].numpy())
-    assert model.extract(batch).cls_logits[0].shape == [2, 3, 3, 3, 2]
+    assert model.extract(batch).cls_logits[-1].shape == [2, 3, 3, 3, 2]
     assert set(model(batch)) == {"loss_xy", "loss_wh", "loss_obj", "loss_cls", "loss"}
     model.eval()
     result = model.predict(batch)
@@ -62,20 +62,24 @@ def test_distilling_is_one_call(root, monkeypatch):
     """Files, overrides and options reach the run; without options it is a plain one."""
     seen = []
     monkeypatch.chdir(root)
-    monkeypatch.setattr("ppkd.experiment.training.train", lambda *run: seen.append(run))
+    monkeypatch.setattr("ppkd.experiment.training.train", lambda *run, **changed: seen.append((*run, changed)))
     slim = "slim/distill/yolov3_l2.yml"
     overrides = ["epoch=7", "slim.teacher=output/a"]
     ppkd.distill(student=CONFIG, slim=slim, overrides=overrides, options=ppkd.TrainOptions(evaluate=True))
     ppkd.distill(CONFIG, slim)
-    (cfg, losses, options), plain = seen
+    ppkd.distill(CONFIG, slim, evaluate=True)
+    (cfg, losses, options, _), plain, named = seen
     assert (cfg["epoch"], losses["teacher"], options.evaluate) == (7, "output/a", True)
-    assert plain[2] == ppkd.TrainOptions()
+    assert (plain[2], plain[3]) == (ppkd.TrainOptions(), {})
+    assert (named[2], named[3]) == (ppkd.TrainOptions(), {"evaluate": True})
     assert ppkd.distill.DistillModel is not None
 
 
-def test_a_wrong_option_is_refused():
+def test_a_wrong_option_is_refused(root):
     with pytest.raises(TypeError, match="evalute"):
         ppkd.TrainOptions(evalute=True)
+    with pytest.raises(TypeError, match="evalute"):
+        ppkd.train(ppkd.load_config(str(root / CONFIG)), evalute=True)
 
 
 def test_public_names_are_there():

@@ -7,11 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.cli.command import Command
-from ppkd.cli.flags import add_flag, boolean, finite
+from ppkd.cli.flags import SLICES, add_flag, boolean, finite, refuse
 from ppkd.utils.errors import DataError
 
 if TYPE_CHECKING:
     from ppkd.deploy.predictor import Predictor
+
+_SHAPES = "shapes are collected and TensorRT is tuned by Paddle itself, from the exported folder"
+_TRACKING = "objects are detected, not tracked; keep PaddleDetection's script for that"
+NOT_HERE = {
+    **SLICES,
+    "--use_gpu": "write --device GPU",
+    "--camera_id": "cameras are not read; record a video and write --video_file",
+    "--enable_mkldnn_bfloat16": "write --enable_mkldnn, which computes in float32",
+    "--use_fd_format": "write --model_dir with the folder of `ppkd export`",
+    **dict.fromkeys(
+        (
+            "--trt_min_shape",
+            "--trt_max_shape",
+            "--trt_opt_shape",
+            "--trt_calib_mode",
+            "--collect_trt_shape_info",
+            "--tuned_trt_shape_file",
+        ),
+        _SHAPES,
+    ),
+    **dict.fromkeys(
+        ("--tracker_config", "--reid_model_dir", "--reid_batch_size", "--action_file", "--window_size", "--random_pad"),
+        _TRACKING,
+    ),
+    "--task_type": "detection is the only task",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add_flag(made, "--save_results", "write all detections to bbox.json")
     add_flag(made, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
     add_flag(made, "--run_benchmark", "time each batch as the mean of several runs; draw nothing")
+    refuse(made, NOT_HERE)
     return made
 
 

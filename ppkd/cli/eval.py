@@ -7,6 +7,11 @@ import argparse
 from ppkd.cli import flags
 from ppkd.cli.command import Command
 
+NOT_HERE = {
+    **flags.SLICES,
+    "--bias": "boxes are evaluated without a bias of one pixel, as by default there",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -16,12 +21,13 @@ def parser() -> argparse.ArgumentParser:
     flags.add_flag(made, "--json_eval", "score the bbox.json of --output_eval instead of running the detector")
     flags.add_flag(made, "--save_prediction_only", "write bbox.json and compute nothing")
     flags.add_flag(made, "--amp", "mixed precision")
+    flags.refuse(made, NOT_HERE)
     return made
 
 
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and evaluate; weights are a plain student's, whatever the slim file says."""
-    cfg, _ = flags.load(args)
+    cfg = flags.load_detector(args)
     from ppkd.experiment import evaluate_config
 
     evaluate_config(

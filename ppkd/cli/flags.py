@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ppkd.utils.errors import ConfigError
+from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from ppkd.config import Config
@@ -41,8 +42,16 @@ def add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     parser.add_argument(name, type=boolean, nargs="?", const=True, default=False, metavar="BOOL", help=text)
 
 
+_SLICES = "pictures are not cut into slices; give the reader's Resize a larger target_size"
+SLICES = dict.fromkeys(
+    ("--slice_infer", "--slice_size", "--overlap_ratio", "--combine_method", "--match_threshold", "--match_metric"),
+    _SLICES,
+)
+"""PaddleDetection's flags of detection in slices."""
+
+
 class Former(argparse.Action):
-    """A flag that users of older tools may have in their fingers: a usage error that names what to write today."""
+    """A flag of PaddleDetection's tools that is none here: a usage error that names what to write instead."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, *, today: str) -> None:
         super().__init__(option_strings, dest, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -53,6 +62,12 @@ class Former(argparse.Action):
     ) -> None:
         """Exit with the usage and the message."""
         parser.error(f"{name} is not a flag here: {self.today}")
+
+
+def refuse(parser: argparse.ArgumentParser, today: Mapping[str, str]) -> None:
+    """Answer each flag of ``today``, which PaddleDetection's tool has and this one has not, with its text."""
+    for name, text in today.items():
+        parser.add_argument(*name.split(), action=Former, today=text)
 
 
 def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentParser:
@@ -76,9 +91,10 @@ def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentPa
 def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
     """The detector's configuration and, with ``--slim_config``, the distillation's, each with its part of ``-o``.
 
-    Raises :class:`ConfigError` for an unreadable file, a malformed override, or ``slim.`` without a slim file.
+    Raises :class:`ConfigError` for an unreadable file, a malformed override, ``slim.`` without a slim file, or a slim
+    file that is not distillation.
     """
-    from ppkd.config import load_config, split_overrides
+    from ppkd.config import load_config, require_distillation, split_overrides
 
     own, slim_overrides = split_overrides(args.opt)
     slim_path = getattr(args, "slim_config", None)
@@ -86,4 +102,14 @@ def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
         if slim_overrides:
             raise ConfigError(f"-o slim.{slim_overrides[0]}: there is no --slim_config that it could change")
         return load_config(args.config, own), None
-    return load_config(args.config, own), load_config(slim_path, slim_overrides)
+    slim = load_config(slim_path, slim_overrides)
+    require_distillation(slim)
+    return load_config(args.config, own), slim
+
+
+def load_detector(args: argparse.Namespace) -> Config:
+    """The detector's configuration alone, for what needs no teacher: a line in the log says so of ``--slim_config``."""
+    cfg, slim = load(args)
+    if slim is not None:
+        get_logger("ppkd").info("%s has no effect here: a distilled student is a plain detector", slim.path)
+    return cfg

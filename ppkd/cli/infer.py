@@ -7,6 +7,13 @@ import argparse
 from ppkd.cli import flags
 from ppkd.cli.command import Command
 
+NOT_HERE = {
+    **flags.SLICES,
+    "--save_threshold": "--save_results keeps every detection with its score in bbox.json",
+    "--do_eval": "write `ppkd eval` (tools/eval.py), which evaluates EvalDataset",
+    "--rtn_im_file": "bbox.json of --save_results names the picture of every detection",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -22,12 +29,13 @@ def parser() -> argparse.ArgumentParser:
     flags.add_flag(made, "--save_results", "write all detections to bbox.json")
     flags.add_flag(made, "--use_vdl", "log the pictures for VisualDL")
     made.add_argument("--vdl_log_dir", default="vdl_log_dir/image", metavar="DIR", help="VisualDL's folder")
+    flags.refuse(made, NOT_HERE)
     return made
 
 
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and detect."""
-    cfg, _ = flags.load(args)
+    cfg = flags.load_detector(args)
 
     from ppkd.deploy.infer import infer
     from ppkd.deploy.pictures import find_pictures

@@ -7,11 +7,15 @@ import argparse
 from ppkd.cli import flags
 from ppkd.cli.command import Command
 
-FORMER = {
-    ("-t", "--teacher_config"): "write --slim_config SLIM.yml -o slim.teacher.config=YML (slim/distill/ has examples)",
-    ("--teacher_pretrained",): "write --slim_config SLIM.yml -o slim.teacher.weights=PATH (slim/distill/ has examples)",
-    ("-p", "--resume_checkpoint"): "write -r PATH",
-    ("--fp16",): "write --amp",
+NOT_HERE = {
+    "-t --teacher_config": "write --slim_config SLIM.yml -o slim.teacher.config=YML (slim/distill/ has examples)",
+    "--teacher_pretrained": "write --slim_config SLIM.yml -o slim.teacher.weights=PATH (slim/distill/ has examples)",
+    "-p --resume_checkpoint": "write -r PATH",
+    "--fp16": "write --amp",
+    "--save_prediction_only": "write `ppkd eval` (tools/eval.py) --save_prediction_only",
+    "--save_proposals": "proposals are not written; a second stage trains with its first",
+    "--proposals_path": "proposals are not read; a second stage trains with its first",
+    "--use_wandb": "write --use_vdl, whose scalars VisualDL shows",
 }
 
 
@@ -33,8 +37,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_flag(made, "--dry_run", "check everything that can be checked before the first step, and stop")
     flags.add_flag(made, "--use_vdl", "write scalars for VisualDL")
     flags.add_flag(made, "--to_static", "let the student's backbone run as a static graph")
-    for former, today in FORMER.items():
-        made.add_argument(*former, action=flags.Former, today=today)
+    flags.refuse(made, NOT_HERE)
     return made
 
 

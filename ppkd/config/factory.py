@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Any
 
+from ppkd.config.answers import kinds_of, no_part, no_setting
 from ppkd.config.convert import convert
 from ppkd.config.registry import Component, find, lookup
 from ppkd.config.signature import annotation_of
 from ppkd.config.value import CODE, OVERRIDE, Config, LocatedError, Mark, freeze
-from ppkd.utils.errors import ConfigError, nearest
+from ppkd.utils.errors import ConfigError
 
 Spec = str | Mapping[str, Any]
 
@@ -64,11 +64,9 @@ def plan(cfg: Config, spec: Spec, given: Mapping[str, Any] | None = None, where:
     arguments = dict(given)
     parts: dict[str, Plan] = {}
     _refuse_unknown(component, settings, given)
-    for key in component.inject:
-        part = settings.get(key, component.parameters[key].default)
-        if key not in given and part is not component.parameters[key].empty and part is not None:
-            parts[key] = plan(cfg, _with_name(component, key, part), where=settings.mark(key))
-            _refuse_other_kind(component, key, parts[key].component, settings.mark(key))
+    for key, part in _named_parts(component, settings, given).items():
+        parts[key] = plan(cfg, part, where=settings.mark(key))
+        _refuse_other_kind(component, key, parts[key].component, settings.mark(key))
     for key in component.parameters:
         source = settings if key in settings else cfg if key in component.shared and key in cfg else None
         if source is not None and key not in given and key not in component.inject:
@@ -122,15 +120,11 @@ def _with_name(component: Component, key: str, part: Spec) -> Spec:
     """``part`` with the name of the only class that the parameter ``key`` takes, if it gives the settings alone."""
     if not isinstance(part, Config) or "name" in part or part.tagged:
         return part
-    kinds = [kind for kind in _kinds(annotation_of(component.cls, key)) if kind is not NoneType]
+    kinds = kinds_of(annotation_of(component.cls, key))
     kind = find(kinds[0].__name__) if len(kinds) == 1 and isinstance(kinds[0], type) else None
     if kind is None or (len(part) == 1 and find(next(iter(part))) is not None):
         return part
     return part.with_item("name", kind.name, part.origin)
-
-
-def _kinds(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
 
 
 def _block(cfg: Config, component: Component) -> Config:
@@ -147,6 +141,23 @@ def _block(cfg: Config, component: Component) -> Config:
     return merged.merge(overrides) if overrides else merged
 
 
+def _named_parts(component: Component, settings: Config, given: Mapping[str, Any]) -> dict[str, Spec]:
+    """The components that ``settings`` name for ``component``; refuses those that do not exist, before any other."""
+    found: dict[str, Spec] = {}
+    for key in component.inject:
+        part = settings.get(key, component.parameters[key].default)
+        if key not in given and part is not component.parameters[key].empty and part is not None:
+            found[key] = _with_name(component, key, part)
+            _refuse_absent(component, key, found[key], settings.mark(key))
+    return found
+
+
+def _refuse_absent(owner: Component, key: str, part: Spec, where: Mark) -> None:
+    name, _ = named(part, where)
+    if find(name) is None:
+        raise LocatedError(_name_mark(part, where), no_part(owner, key, name))
+
+
 def _refuse_other_kind(component: Component, key: str, part: Component, where: Mark) -> None:
     wanted = annotation_of(component.cls, key)
     if isinstance(wanted, type) and not issubclass(part.cls, wanted):
@@ -159,7 +170,4 @@ def _refuse_unknown(component: Component, settings: Config, given: Mapping[str, 
         raise TypeError(f"{component.name} has no parameters {unknown_given}")
     for key in settings:
         if key not in component.parameters and key not in component.without_effect:
-            raise LocatedError(
-                settings.mark(key),
-                f"{component.name}.{key} is not a setting of {component.name}{nearest(key, component.parameters)}",
-            )
+            raise LocatedError(settings.mark(key), no_setting(component, key))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ppkd.config.dialect import translated
 from ppkd.config.find import find_config
 from ppkd.config.parse import parse
 from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark
@@ -21,13 +22,14 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     """The value of a yaml file: its ``_BASE_`` files below it, ``overrides`` (``a.b=v``, v is yaml) on top.
 
     ``path`` and ``_BASE_`` may also be names of shipped files, see :func:`ppkd.config.find.find_config`.
+    PaddleDetection's architectures get ppkd's names, see :func:`ppkd.config.dialect.translated`.
     Mappings merge deeply, lists and ``!Name`` mappings are replaced. Loading changes nothing but the returned value.
     Raises :class:`ConfigError` with file and line for a missing file, a cycle of ``_BASE_`` or malformed yaml.
     """
     config = _load(find_config(path), chain=(), asker=Mark(""))
     for text in overrides:
         config = _override(config, text)
-    return config
+    return translated(config)
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

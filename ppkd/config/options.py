@@ -55,11 +55,13 @@ class Runtime:
     weights: str | None = None
     pretrain_weights: str | None = None
     use_gpu: bool = True
+    tf32: bool = False
     worker_num: int = 2
     norm_type: Literal["bn", "sync_bn"] = "bn"
     use_ema: bool = False
     ema_decay: float = 0.9998
     ema_decay_type: Literal["threshold", "normal", "exponential"] = "threshold"
+    ema_black_list: tuple[str, ...] = ()
     find_unused_parameters: bool = False
     amp: bool = False
     amp_level: Literal["O1", "O2"] = "O1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from functools import cache
 from typing import Any
 
 import yaml
@@ -16,6 +18,9 @@ _STANDARD = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_STANDARD + kind for kind in ("null", "bool", "int", "float", "str"))
 _NAME = re.compile(r"![A-Za-z_]\w*")
 _EXPONENT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z")
+
+
+_log = logging.getLogger("ppkd.config")
 
 
 class _Loader(yaml.SafeLoader):
@@ -107,7 +112,7 @@ class _Tree:
                 merged = self.merge_keys(merged, value, mark)
                 continue
             if key in values:
-                raise LocatedError(mark, f"the key '{key}' stands here and in {marks[key]}; keep one")
+                _note_repeated(key, marks[key], mark)
             values[key], marks[key] = value, Mark(mark.file, mark.line, id(value_node) in self.loader.anchored)
         return Config({**merged, **values}, {**merged.marks_, **marks}, merged.origin)
 
@@ -127,10 +132,18 @@ class _Tree:
         )
 
 
+@cache
+def _note_repeated(key: str, first: Mark, second: Mark) -> None:
+    """Warn once in a process of a key that stands twice in a mapping."""
+    # Files of PaddleDetection repeat keys, and its loader, PyYAML's, takes the last one without a word.
+    _log.warning("%s: the key '%s' stands in %s too; the last one counts, keep one", second, key, first)
+
+
 def parse(text: str, file: str, line: int | None = None) -> Any:
     """The frozen value of yaml ``text``; ``file`` (and ``line``, else the text's own lines) go into the marks.
+    Of a key that stands twice in a mapping the last value counts, and a warning in the log names both lines.
 
-    Raises :class:`ConfigError` for malformed yaml, a duplicate key, a tag that is no component's name, or aliases
+    Raises :class:`ConfigError` for malformed yaml, a tag that is no component's name, or aliases
     that expand beyond :data:`MAX_NODES`.
     """
     loader = None

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, overload
 
 from ppkd.config.signature import parameters_of
 from ppkd.config.value import LocatedError, Mark
-from ppkd.utils.errors import nearest
 
 ROOMS = ("ppkd.models", "ppkd.data", "ppkd.engine", "ppkd.distill", "ppkd.metrics")
 
@@ -99,7 +98,9 @@ def lookup(name: str, where: Mark | str) -> Component:
     """The component called ``name``; raises :class:`ConfigError` at ``where`` with the nearest name there is."""
     component = find(name)
     if component is None:
-        raise LocatedError(where, f"there is no component '{name}'{nearest(name, _COMPONENTS)}")
+        from ppkd.config.answers import no_component
+
+        raise LocatedError(where, no_component(name, _COMPONENTS))
     return component
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
+from ppkd.config.answers import INSTEAD, no_detector, no_key
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
 from ppkd.config.options import runtime, runtime_keys
@@ -54,6 +55,8 @@ WITHOUT_EFFECT = frozenset(
         "sync_bn",
         "ema_filter_no_grad",
         "cycle_epoch",
+        "for_distill",
+        "keep_best_weight",
     }
 )
 
@@ -78,18 +81,17 @@ def check(cfg: Config) -> None:
     Known PaddleDetection keys that have no effect here, and settings of components that the detector does not use, are
     noted once in the log.
     """
-    options = runtime(cfg)
+    plans = _check_detector(cfg)
+    runtime(cfg)
     known = {*runtime_keys(), *shared_names(), *READERS, *DATASETS}
     idle = {key for key in cfg if key in WITHOUT_EFFECT and key not in known}
     blocks = [key for key in cfg if key not in known | idle and not cfg.mark(key).anchor]
-    for key in blocks:
+    for key in sorted(blocks, key=lambda key: key not in INSTEAD):
         if key in FORMER:
             raise LocatedError(cfg.mark(key), f"{key} is of PaddleDetection before 2.0: {FORMER[key]}")
         if find(key) is None:
-            valid = [*known, *names(), *WITHOUT_EFFECT]
-            raise LocatedError(cfg.mark(key), f"{key} is not a key of a configuration{nearest(key, valid)}")
+            raise LocatedError(cfg.mark(key), no_key(cfg, key, [*known, *names(), *WITHOUT_EFFECT]))
         _check(cfg, key, cfg.mark(key))
-    plans = _check(cfg, options.architecture, cfg.mark("architecture"))
     for key in DATASETS:
         if cfg.get(key) is not None:
             plans += _check(cfg, cfg[key], cfg.mark(key))
@@ -100,6 +102,18 @@ def check(cfg: Config) -> None:
     idle |= {key for key in blocks if lookup(key, "").name not in used} | set(_idle_settings(plans))
     if idle:
         _note(f"{cfg.path or cfg.origin}: without effect here: {', '.join(sorted(idle))}")
+
+
+def _check_detector(cfg: Config) -> list[Plan]:
+    """Check the detector first: what another one is made of would only be answered with typing errors."""
+    if "slim" in cfg:
+        raise LocatedError(cfg.mark("slim"), no_key(cfg, "slim", ()))
+    name = cfg.get("architecture")
+    if name is None:
+        return []
+    if not isinstance(name, str) or find(name) is None:
+        raise LocatedError(cfg.mark("architecture"), no_detector(str(name)))
+    return _check(cfg, name, cfg.mark("architecture"))
 
 
 @cache

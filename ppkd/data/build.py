@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from ppkd.config import Config, build, named
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.loader import Loader
 from ppkd.data.pipeline import Pipeline
-from ppkd.data.reader import Reader, compose, mixes
+from ppkd.data.reader import BuiltReader, TestReader, mixes
 from ppkd.data.sampling import Sampler
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, DataError
@@ -56,20 +55,8 @@ def _refuse_equal_names(dataset: DetectionDataset, label: str) -> None:
         raise DataError(f"{label}: {repeated[0]!r} is the name of several classes; rename all but one, or join them")
 
 
-def check_readers(cfg: Config) -> None:
-    """Build the transforms of ``cfg``'s TrainReader and EvalReader and discard them; no data set is opened.
-
-    Raises :class:`ConfigError` for what :func:`build_loader` would refuse in them.
-    """
-    for name in (name for name in ("TrainReader", "EvalReader") if cfg.get(name) is not None):
-        reader: Reader = build(cfg, name)
-        compose(cfg, name, "sample_transforms", reader.sample_transforms)
-        compose(cfg, name, "batch_transforms", reader.batch_transforms)
-
-
 def build_loader(
-    cfg: Config,
-    mode: Literal["Train", "Eval", "Test"],
+    reader: BuiltReader,
     dataset: DetectionDataset,
     *,
     seed: int = 0,
@@ -80,46 +67,56 @@ def build_loader(
     unlabelled_batch_size: int | None = None,
     alone: bool = False,
 ) -> Loader:
-    """The loader that ``{mode}Reader`` of ``cfg`` describes.
+    """The loader of ``dataset`` as ``reader`` says.
 
-    ``batch_size`` and ``worker_num`` override the reader's and the top level's. The images are divided among the
-    processes of a distributed run, in training (which takes ``accumulate`` batches per update) and in evaluation.
-    ``unlabelled_batch_size`` images of ``unlabelled`` (as many as labelled ones if not given) are appended to every
-    batch. With ``alone`` every process reads all images, as in prediction.
-    Raises :class:`ConfigError` for wrong settings, :class:`DataError` when there are fewer images than a batch needs.
+    ``batch_size`` and ``worker_num`` override the reader's. The images are divided among the processes of a distributed
+    run, in training (which takes ``accumulate`` batches per update) and in evaluation. ``unlabelled_batch_size`` images
+    of ``unlabelled`` (as many as labelled ones if not given) are appended to every batch. With ``alone`` every process
+    reads all images, as in prediction. Raises :class:`DataError` when there are fewer images than a batch needs.
     """
-    name = f"{mode}Reader"
-    reader: Reader = build(cfg, name)
-    sample_transforms = compose(cfg, name, "sample_transforms", reader.sample_transforms)
-    mixing = mixes(sample_transforms) and reader.training
-    pipeline = Pipeline(
-        dataset,
-        sample_transforms,
-        compose(cfg, name, "batch_transforms", reader.batch_transforms),
-        seed,
-        box_keys=() if mode == "Test" else (*BOX_KEYS, "gt_score") if mixing else BOX_KEYS,
-        replace=reader.training,
-        mixup_epochs=0 if not mixing else EVERY_EPOCH if reader.mixup_epoch == 0 else reader.mixup_epoch,
-        unlabelled=unlabelled,
-    )
-    size = batch_size or reader.batch_size
+    settings, testing = reader.settings, isinstance(reader.settings, TestReader)
+    size = batch_size or settings.batch_size
+    apart = alone or testing
     sampler = Sampler(
         len(dataset),
         size,
         seed,
-        reader.pick(reader.shuffle),
-        reader.pick(reader.drop_last),
-        0 if alone or mode == "Test" else processes.rank(),
-        1 if alone or mode == "Test" else processes.count(),
+        settings.pick(settings.shuffle),
+        settings.pick(settings.drop_last),
+        0 if apart else processes.rank(),
+        1 if apart else processes.count(),
         len(unlabelled or ()),
         (unlabelled_batch_size or size) if unlabelled is not None else 0,
-        parts=accumulate if reader.training else 1,
-        shard=not reader.training,
+        parts=accumulate if settings.training else 1,
+        shard=not settings.training,
     )
     if sampler.empty:
         raise DataError(
-            f"{name} needs {sampler.share} images for a batch, but there are {len(dataset)}: "
-            f"lower {name}.batch_size or set {name}.drop_last=false"
+            f"{reader.name} needs {sampler.share} images for a batch, but there are {len(dataset)}: "
+            f"lower {reader.name}.batch_size or set {reader.name}.drop_last=false"
         )
-    workers = worker_num if worker_num is not None else cfg.get("worker_num", 2)
-    return Loader(pipeline, sampler, dataset, worker_num=workers, shared_memory=reader.use_shared_memory)
+    return Loader(
+        _pipeline(reader, dataset, seed, unlabelled),
+        sampler,
+        dataset,
+        worker_num=reader.worker_num if worker_num is None else worker_num,
+        shared_memory=settings.use_shared_memory,
+    )
+
+
+def _pipeline(
+    reader: BuiltReader, dataset: DetectionDataset, seed: int, unlabelled: DetectionDataset | None
+) -> Pipeline:
+    settings = reader.settings
+    mixing = mixes(reader.sample_transforms) and settings.training
+    box_keys = (*BOX_KEYS, "gt_score") if mixing else BOX_KEYS
+    return Pipeline(
+        dataset,
+        reader.sample_transforms,
+        reader.batch_transforms,
+        seed,
+        box_keys=() if isinstance(settings, TestReader) else box_keys,
+        replace=settings.training,
+        mixup_epochs=0 if not mixing else EVERY_EPOCH if settings.mixup_epoch == 0 else settings.mixup_epoch,
+        unlabelled=unlabelled,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ppkd.config import Config, build, register
 from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transform
@@ -63,6 +63,41 @@ class TestReader(Reader):
     """The reader of images to be predicted."""
 
     __test__ = False
+
+
+@dataclass(frozen=True)
+class BuiltReader:
+    """A reader with its transforms built: all that a loader knows besides its images.
+
+    Attributes:
+        name: ``TrainReader``, ``EvalReader`` or ``TestReader``.
+        settings: the block of that name.
+        sample_transforms: apply to each image.
+        batch_transforms: apply to the images of a batch.
+        worker_num: how many processes read.
+    """
+
+    name: str
+    settings: Reader
+    sample_transforms: Compose
+    batch_transforms: Compose
+    worker_num: int
+
+
+def build_reader(cfg: Config, mode: Literal["Train", "Eval", "Test"]) -> BuiltReader:
+    """The reader that ``{mode}Reader`` of ``cfg`` describes; no data set is opened.
+
+    Raises :class:`ConfigError` for wrong settings.
+    """
+    name = f"{mode}Reader"
+    settings: Reader = build(cfg, name)
+    return BuiltReader(
+        name,
+        settings,
+        compose(cfg, name, "sample_transforms", settings.sample_transforms),
+        compose(cfg, name, "batch_transforms", settings.batch_transforms),
+        cfg.get("worker_num", 2),
+    )
 
 
 def compose(cfg: Config, name: str, key: str, entries: Any) -> Compose:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import paddle
 from paddle import Tensor, nn
 
+from ppkd.models.layers.folding import folded
+
 M = TypeVar("M", bound=nn.Layer)
 
 
@@ -59,12 +61,9 @@ def _pairs(model: nn.Layer, batch: dict[str, Any]) -> list[tuple[nn.Conv2D, nn.B
 
 
 def _fold(conv: nn.Conv2D, norm: nn.BatchNorm2D) -> None:
-    """``norm(conv(x))`` becomes ``conv(x)``: the weight times gamma / sqrt(var + eps), the bias shifted alike."""
-    scale = norm.weight / paddle.sqrt(norm._variance + norm._epsilon)
-    bias = norm.bias - norm._mean * scale
-    if conv.bias is not None:
-        bias = bias + conv.bias * scale
-    else:
+    """``norm(conv(x))`` becomes ``conv(x)``."""
+    weight, bias = folded(conv, norm)
+    if conv.bias is None:
         conv.bias = conv.create_parameter(bias.shape, is_bias=True)
-    conv.weight.set_value(conv.weight * scale.reshape([-1, 1, 1, 1]))
+    conv.weight.set_value(weight)
     conv.bias.set_value(bias)

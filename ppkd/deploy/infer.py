@@ -44,7 +44,8 @@ def infer(
     check(cfg)
     if save_results:
         output_folder(output_dir)
-    choose_device(runtime(cfg).use_gpu)
+    settings = runtime(cfg)
+    choose_device(settings.use_gpu, tf32=settings.tf32)
     detector = trained_detector(cfg)
     labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ppkd.distill.build import build_distiller
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
@@ -19,9 +18,6 @@ from ppkd.distill.pairing import LevelPair, pair_levels
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.distill.side import Progress, Side
 from ppkd.distill.teacher import FrozenTeacher, Teacher
-
-if TYPE_CHECKING:
-    from ppkd.experiment.options import TrainOptions
 
 __all__ = [
     "DistillLoss",
@@ -40,18 +36,11 @@ __all__ = [
 
 
 class _Package(ModuleType):
-    def __call__(
-        self,
-        student: str | os.PathLike[str],
-        slim: str | os.PathLike[str],
-        *,
-        overrides: Sequence[str] = (),
-        options: TrainOptions | None = None,
-    ) -> Path:
-        """Train ``student`` (a detector's yaml) with the losses of ``slim``; see :func:`ppkd.experiment.distill`."""
-        from ppkd.experiment import TrainOptions, distill
+    def __call__(self, student: str | os.PathLike[str], slim: str | os.PathLike[str], **given: Any) -> Path:
+        """Train ``student`` (a detector's yaml) with the losses of ``slim``: :func:`ppkd.experiment.distill`."""
+        from ppkd.experiment import distill
 
-        return distill(student, slim, overrides=overrides, options=options or TrainOptions())
+        return distill(student, slim, **given)
 
 
 sys.modules[__name__].__class__ = _Package

@@ -80,8 +80,7 @@ def _freeze(
 ) -> FrozenTeacher:
     """The teacher of that name, which records what its losses consume."""
     own = [loss for key, loss in losses.items() if learns_from[key] == name]
-    consumed = {entry for loss in own for entry in loss.consumes}
-    return FrozenTeacher(teacher, consumed, casts=bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None)))
+    return FrozenTeacher.of_losses(teacher, own, casts=bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None)))
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypedDict, Unpack
 
@@ -50,11 +50,12 @@ class DistillLoss(nn.Layer):
         consumes: entries of both records that the loss reads.
         needs: abilities that it uses.
         kind: the layout of the entries, where only one will do.
+        decoded: entries of boxes that are compared decoded, in pixels, whatever their numbers are relative to.
         wiring: see :class:`Wiring`.
 
     Raises:
         SpecError: an entry is not recorded, or not in that layout; an ability is missing; no level pairs; class counts
-            or anchors of paired levels differ.
+            or anchors of paired levels differ, or what box numbers are relative to.
     """
 
     paper: ClassVar[str] = ""
@@ -72,6 +73,7 @@ class DistillLoss(nn.Layer):
         consumes: Sequence[str],
         needs: Needs | None = None,
         kind: Kind | None = None,
+        decoded: Collection[str] = (),
         **wiring: Unpack[Wiring],
     ) -> None:
         super().__init__()
@@ -83,7 +85,9 @@ class DistillLoss(nn.Layer):
         for spec, abilities in ((student, self.needs.student), (teacher, self.needs.teacher)):
             spec.require(self.consumes, asker, kind=kind)
             spec.require_abilities(abilities, asker)
-        self.pairs = {name: checked_pairs(asker, name, student, teacher) for name in self.consumes}
+        self.pairs = {
+            name: checked_pairs(asker, name, student, teacher, decoded=name in decoded) for name in self.consumes
+        }
 
     @abstractmethod
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
@@ -99,6 +103,10 @@ class DistillLoss(nn.Layer):
         What is to survive a resume belongs into buffers: they are saved with the adapters. A loss that was never
         prepared must still have a value.
         """
+
+    def prepares(self, epoch: int) -> bool:
+        """Whether :meth:`prepare` is called before ``epoch``: it is due, and the weight is not 0 for good."""
+        return bool(self.weight) and not self.schedule.ended(epoch) and self.due(epoch)
 
     def weight_at(self, epoch: float) -> float:
         """The weight in force at ``epoch``."""

@@ -32,6 +32,26 @@ def imitation_conv(student_channels: int, teacher_channels: int) -> nn.Conv2D:
     )
 
 
+def default_conv(student_channels: int, teacher_channels: int, kernel: int) -> nn.Conv2D:
+    """A convolution that keeps a map's size and starts as those of the published codes, see :func:`default_start`."""
+    return nn.Conv2D(
+        student_channels,
+        teacher_channels,
+        kernel,
+        padding=kernel // 2,
+        **default_start(student_channels * kernel * kernel),
+    )
+
+
+def default_start(inputs: int) -> dict[str, nn.initializer.Initializer]:
+    """How PyTorch starts a layer's weights and bias: uniform up to 1 / sqrt(``inputs`` of an output).
+
+    Published codes leave their adapters like that; Paddle's own start has sqrt(6) times the deviation.
+    """
+    bound = 1.0 / math.sqrt(inputs)
+    return {f"{name}_attr": nn.initializer.Uniform(-bound, bound) for name in ("weight", "bias")}
+
+
 def require_equal_channels(what: str, student_channels: int, teacher_channels: int, mend: str) -> None:
     """Raise :class:`SpecError` unless the maps have equally many channels; ``what`` wants that, ``mend`` helps."""
     if student_channels != teacher_channels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,9 @@ class DistillModel(nn.Layer):
 
         Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
         """
-        seen = self.compare(batch, dict(self.losses.items()))
+        losses = dict(self.losses.items())
+        counted = {name: loss for name, loss in losses.items() if loss.weight_at(self._progress.epoch)}
+        seen = self._compare(batch, losses, self._asked(counted))
         terms = {**seen.task, **seen.distilled}
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
@@ -67,6 +69,10 @@ class DistillModel(nn.Layer):
 
         Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
         """
+        return self._compare(batch, losses, self._asked(losses))
+
+    def _compare(self, batch: Batch, losses: Mapping[str, DistillLoss], asked: Sequence[str]) -> Comparison:
+        """:meth:`compare` with the records of the teachers ``asked`` alone."""
         known = labelled_images(batch)
         consumed = {entry for loss in losses.values() for entry in loss.consumes}
         record = self.student.extract(batch).thinned(consumed).map(float32)
@@ -75,7 +81,7 @@ class DistillModel(nn.Layer):
             with full_precision():
                 targets = self.student.assign(known.of(record), known.of(truth))
                 task = dict(self.student.loss(known.of(record), targets))
-        teachers = {name: self.teachers[name](batch, record).map(float32) for name in self._asked(losses)}
+        teachers = {name: self.teachers[name](batch, record).map(float32) for name in asked}
         everything = self._view(record, teachers, truth)
         labelled = None
         if known is not None:
@@ -107,14 +113,14 @@ class DistillModel(nn.Layer):
 
     def due(self, epoch: int) -> bool:
         """Whether :meth:`prepare` must be called before the first step of ``epoch``."""
-        return any(loss.due(epoch) for loss in self.losses.values())
+        return any(loss.prepares(epoch) for loss in self.losses.values())
 
     @paddle.no_grad()
     def prepare(self, epoch: int, images: TrainingSet) -> None:
         """Let the losses make what they need for ``epoch`` from the student as it is, their teacher and ``images``."""
         with evaluation_mode(self.student):
             for name, loss in self.losses.items():
-                if loss.due(epoch):
+                if loss.prepares(epoch):
                     student = chosen(self.student.abilities(), loss.needs.student)
                     teacher = chosen(self.teachers[self.teacher_of(name)].abilities(), loss.needs.teacher)
                     loss.prepare(epoch, Material(name, student, teacher, images))
@@ -133,15 +139,30 @@ class DistillModel(nn.Layer):
         return View(Side(student, self.student.abilities(), targets), sides, truth)
 
     def _distill(self, losses: Mapping[str, DistillLoss], everything: View, labelled: View | None) -> dict[str, Tensor]:
-        """The weighted losses; those that need ground truth get the labelled images alone, or are left out."""
+        """The weighted losses; those that need ground truth get the labelled images alone, or are left out.
+
+        A loss whose weight is 0 is not computed, see :func:`nothing_of`.
+        """
         terms = {}
         for name, loss in losses.items():
             view = labelled if loss.needs_truth else everything
-            if view is not None:
+            weight = loss.weight_at(self._progress.epoch)
+            if view is not None and weight == 0:
+                terms[name] = nothing_of(loss, view.student.record)
+            elif view is not None:
                 student = view.student.given(loss.needs.student)
                 teacher = view.teachers[self.teacher_of(name)].given(loss.needs.teacher)
-                terms[name] = loss.weight_at(self._progress.epoch) * loss(student, teacher, view.truth, self._progress)
+                terms[name] = weight * loss(student, teacher, view.truth, self._progress)
         return terms
+
+
+def nothing_of(loss: DistillLoss, record: Record) -> Tensor:
+    """0, a scalar that reaches all that the ``loss`` on the student's ``record`` would reach with gradients, also 0.
+
+    So all processes see gradients of the same parameters, and momentum and decay go on, whatever a schedule says.
+    """
+    reached = [*loss.parameters(), *(level for name in loss.consumes for level in record[name])]
+    return paddle.add_n([one.sum() for one in reached]) * 0.0
 
 
 @dataclass(frozen=True)

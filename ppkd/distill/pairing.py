@@ -38,10 +38,13 @@ def pair_levels(student: Entry, teacher: Entry) -> tuple[LevelPair, ...]:
     )
 
 
-def checked_pairs(asker: str, name: str, student: DetectorSpec, teacher: DetectorSpec) -> tuple[LevelPair, ...]:
+def checked_pairs(
+    asker: str, name: str, student: DetectorSpec, teacher: DetectorSpec, *, decoded: bool = False
+) -> tuple[LevelPair, ...]:
     """The pairs of the entry ``name``, which both record.
 
-    Raises :class:`SpecError` if no level pairs or, apart from features, what paired levels hold differs.
+    Raises :class:`SpecError` if no level pairs or, apart from features, what paired levels hold differs, or what it is
+    relative to; the latter is for boxes that are compared ``decoded`` no matter.
     """
     own, other = student.entries[name], teacher.entries[name]
     if own.role != other.role or own.kind != other.kind:
@@ -57,6 +60,8 @@ def checked_pairs(asker: str, name: str, student: DetectorSpec, teacher: Detecto
         )
     if own.role != "feature":
         _check_numbers(asker, name, student, teacher, pairs)
+        if not decoded:
+            _check_bases(asker, name, student, teacher, pairs)
     return pairs
 
 
@@ -96,4 +101,21 @@ def _check_numbers(
                 f"{asker}: {name}{place} differs: {student.name} has {one.channels} channels x {one.anchors} anchors, "
                 f"{teacher.name} {another.channels} x {another.anchors}. Give both detectors the same num_classes and "
                 "anchors."
+            )
+
+
+def _check_bases(
+    asker: str, name: str, student: DetectorSpec, teacher: DetectorSpec, pairs: tuple[LevelPair, ...]
+) -> None:
+    """Raise :class:`SpecError` unless paired levels are relative to the same anchors or points, where both tell."""
+    own, other = student.entries[name].basis, teacher.entries[name].basis
+    if own is None or other is None:
+        return
+    for pair in pairs:
+        one, another = own.at(pair.student), other.at(pair.teacher)
+        if one != another:
+            place = f" at stride {pair.stride}" if student.entries[name].kind == "grid" else ""
+            raise SpecError(
+                f"{asker}: {name}{place} of {student.name} is relative to {one}; that of {teacher.name} to {another}. "
+                "Give both detectors the same, or choose a loss on necks."
             )

@@ -105,7 +105,7 @@ def first_losses(model: DistillModel, batch: Batch, epoch: int, *, prepared: boo
     Losses that prepare themselves for ``epoch`` are left out unless they are ``prepared`` already.
     """
     model.set_progress(float(epoch))
-    ready = {name: loss for name, loss in model.losses.items() if prepared or not loss.due(epoch)}
+    ready = {name: loss for name, loss in model.losses.items() if prepared or not loss.prepares(epoch)}
     seen = model.compare(batch, ready)
     logger.info(
         "What is compared:\n%s",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppkd.config import Config, Runtime
-from ppkd.data import build_dataset, build_loader
+from ppkd.data import DetectionDataset, Loader, build_dataset
 from ppkd.distill.model import DistillModel
 from ppkd.metrics import Metric, build_metric
 from ppkd.models.modes import evaluation_mode
@@ -29,11 +29,13 @@ Predict = Callable[[Batch], Mapping[str, Any]]
 logger = get_logger(__name__)
 
 
-def judge_teachers(cfg: Config, settings: Runtime, model: DistillModel, *, starts: bool) -> None:
+def judge_teachers(
+    cfg: Config, settings: Runtime, load: Callable[[DetectionDataset], Loader], model: DistillModel, *, starts: bool
+) -> None:
     """Evaluate the teachers, and the student if it ``starts`` trained, on the same images.
 
-    As many images as ``settings.preflight`` allows, evenly spread over ``EvalDataset``, in ``EvalReader``'s transforms.
-    A teacher that cannot predict, recorded answers say, is not evaluated.
+    As many images as ``settings.preflight`` allows, evenly spread over ``EvalDataset``, as ``load`` reads them. A
+    teacher that cannot predict, recorded answers say, is not evaluated.
 
     Raises :class:`TrainingError` for a teacher whose AP50 is below ``CHANCE``; warns of one that is no better than the
     student's start. Without a usable ``EvalDataset`` or enough boxes it says so and judges nothing.
@@ -56,9 +58,8 @@ def judge_teachers(cfg: Config, settings: Runtime, model: DistillModel, *, start
         logger.info(text, " and the ".join(names), _boxes(sample.annotations))
         return
     seconds = settings.preflight.seconds
-    loader = build_loader(cfg, "Eval", sample, worker_num=0, alone=True)
     with evaluation_mode(model.student):
-        seen = _predict(detectors, metrics, loader, seconds)
+        seen = _predict(detectors, metrics, load(sample), seconds)
     boxes = _boxes([annotation for annotation in sample.annotations if annotation.im_id in seen])
     if boxes < LEAST_BOXES:
         text = "The %s is not judged: only %d boxes were seen in %g s"

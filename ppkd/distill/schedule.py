@@ -49,10 +49,14 @@ class WeightSchedule:
 
     def factor(self, epoch: float) -> float:
         """The factor at ``epoch``: between 0 and 1, with ``up_down`` between 0 and 2."""
-        if self.stop_epoch is not None and epoch >= self.stop_epoch:
+        if self.ended(epoch):
             return 0.0
         warmup = min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
         return warmup * self._decayed(math.floor(epoch) if self.by_epoch else epoch)
+
+    def ended(self, epoch: float) -> bool:
+        """Whether the factor is 0 at ``epoch`` and ever after."""
+        return self.stop_epoch is not None and epoch >= self.stop_epoch
 
     def _decayed(self, epoch: float) -> float:
         if self.stop_epoch is None or self.decay == "none":

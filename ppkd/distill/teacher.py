@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
-from typing import Protocol
+from typing import Protocol, Self
 
 import paddle
 
+from ppkd.distill.loss import DistillLoss
 from ppkd.models.casting import full_precision
 from ppkd.models.detectors.detector import Detector
 from ppkd.structures import Abilities, Batch, DetectorSpec, Record
+from ppkd.structures.abilities import OF_RECORDS
 
 
 class Teacher(Protocol):
@@ -56,6 +58,15 @@ class FrozenTeacher:
         for parameter in detector.parameters():
             parameter.stop_gradient = True
         detector.eval()
+
+    @classmethod
+    def of_losses(cls, detector: Detector, losses: Iterable[DistillLoss], *, casts: bool = False) -> Self:
+        """The teacher of ``losses``: it records what they consume, and all numbers of its head for their needs."""
+        losses = list(losses)
+        entries = {entry for loss in losses for entry in loss.consumes}
+        if any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
+            entries |= {name for name, entry in detector.spec().entries.items() if entry.role != "feature"}
+        return cls(detector, entries, casts=casts)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -66,7 +66,7 @@ class Gradients:
     @paddle.no_grad()
     def _normalisers(self, batches: Sequence[Batch]) -> NormaliserBook:
         """What the losses of ``batches`` divide by; random streams and moving statistics are as before afterwards."""
-        book = NormaliserBook()
+        book = NormaliserBook(len(batches))
         if not self._divides:
             return book
         streams = paddle.get_rng_state()

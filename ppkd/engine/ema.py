@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,32 +45,46 @@ class ModelEMA:
     Args:
         model: the model whose ``state_dict()`` is averaged; never a teacher.
         decay: the limit of d_t.
+        black_list: parts of names; what has one of them in its name keeps its present value, as PaddleDetection's
+            ``ema_black_list`` says of PP-YOLOE's distances, which never train.
         decay_type: how d_t grows: ``threshold`` min(decay, (1 + t) / (10 + t)), ``exponential``
             decay (1 - exp(-(t + 1) / 2000)), ``normal`` constant; t counts updates from 0.
     """
 
-    def __init__(self, model: nn.Layer, *, decay: float = 0.9998, decay_type: str = "threshold") -> None:
+    def __init__(
+        self,
+        model: nn.Layer,
+        *,
+        decay: float = 0.9998,
+        decay_type: str = "threshold",
+        black_list: Collection[str] = (),
+    ) -> None:
         if decay_type not in DECAYS:
             raise ConfigError(f"ema_decay_type: expected one of {', '.join(DECAYS)}, not '{decay_type}'")
         self._model = model
         self._decay = decay
         self._grow = DECAYS[decay_type]
         self._averages = {name: paddle.zeros_like(tensor) for name, tensor in model.state_dict().items()}
+        self._copied = {
+            name
+            for name, tensor in self._averages.items()
+            if not paddle.is_floating_point(tensor) or any(part in name for part in black_list)
+        }
         self._updates = 0
         self._remainder = 1.0
 
     @paddle.no_grad()
     def update(self) -> None:
-        """Take the model's present weights into the average; integer buffers are copied."""
+        """Take the model's present weights into the average; integer buffers and the black list are copied."""
         decay = self._grow(self._decay, self._updates)
         self._updates += 1
         self._remainder *= decay
         for name, tensor in self._model.state_dict().items():
             average = self._averages[name]
-            if paddle.is_floating_point(tensor):
-                average.lerp_(tensor, 1.0 - decay)
-            else:
+            if name in self._copied:
                 average.set_value(tensor)
+            else:
+                average.lerp_(tensor, 1.0 - decay)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The averaged ``state_dict()`` as arrays; the model's own one before the first update."""
@@ -78,10 +92,7 @@ class ModelEMA:
             return {name: tensor.numpy() for name, tensor in self._model.state_dict().items()}
         share = np.float32(1.0 - self._remainder)
         averages = {name: average.numpy() for name, average in self._averages.items()}
-        return {
-            name: average / share if np.issubdtype(average.dtype, np.floating) else average
-            for name, average in averages.items()
-        }
+        return {name: average if name in self._copied else average / share for name, average in averages.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:

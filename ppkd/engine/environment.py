@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import paddle
 from paddle import nn
+from paddle.base import core
 
 from ppkd.models.detectors.detector import Detector
 from ppkd.models.modes import moving_tensors
@@ -16,20 +18,41 @@ from ppkd.utils.logger import get_logger
 logger = get_logger(__name__)
 
 
-def choose_device(use_gpu: bool) -> bool:
+TF32 = "NVIDIA_TF32_OVERRIDE"
+"""What cuBLAS and cuDNN read before anything else: 0 forbids TF32, 1 commands it."""
+
+
+def choose_device(use_gpu: bool, *, tf32: bool) -> bool:
     """Make the GPU the device if ``use_gpu`` and there is one, else the CPU; returns whether it is the GPU.
 
-    Joins the other processes of ``paddle.distributed.launch``, if there are any.
+    ``tf32`` lets the GPU round the factors of float32 products and convolutions to TF32. Joins the other processes of
+    ``paddle.distributed.launch``, if there are any.
     """
     found = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if use_gpu and not found:
         logger.info("use_gpu is true, but there is no GPU that this Paddle can use: running on the CPU")
     gpu = use_gpu and found
+    if gpu:
+        logger.info("TF32: %s", choose_tf32(tf32))
     paddle.set_device("gpu" if gpu else "cpu")
     if processes.count() > 1 and not processes.together():
         paddle.distributed.init_parallel_env()
         logger.info("Processes: %d (%s)", processes.count(), paddle.distributed.get_backend())
     return gpu
+
+
+def choose_tf32(allowed: bool) -> str:
+    """Let products and convolutions of float32 on GPUs use TF32, or not; returns what is in force, in words.
+
+    A choice in the environment stays. Where there is none this one is made there too, because a Paddle that forbids
+    TF32 by itself does so in the environment of its process. Call it before anything is computed on the GPU.
+    """
+    if TF32 in os.environ:
+        return f"decided already by {TF32}={os.environ[TF32]}"
+    os.environ[TF32] = str(int(allowed))
+    core.set_cublas_switch(allowed)
+    core.set_cudnn_switch(allowed)
+    return "on (tf32: true)" if allowed else "off (tf32: false)"
 
 
 def ended_peer(error: RuntimeError) -> TrainingError | None:

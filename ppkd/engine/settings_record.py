@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,8 +37,8 @@ HARMLESS = frozenset(
 )
 """Top-level keys that change no step; ``epoch`` only says when to end."""
 
-HARMLESS_NESTED = frozenset({"slim.teacher", "slim.teacher.weights", "LearningRate.base_batch_size"})
-"""The teacher's fingerprint tells whether it is the same, wherever its file is; the scaled rate is recorded itself."""
+HARMLESS_NESTED = re.compile(r"slim\.(teacher|teachers\.[^.]+)(\.weights)?|LearningRate\.base_batch_size")
+"""A teacher's fingerprint tells whether it is the same, wherever its file is; the scaled rate is recorded itself."""
 
 ABSENT = "absent"
 
@@ -48,7 +49,7 @@ def record_settings(cfg: Config, slim: Config | None, **facts: Any) -> dict[str,
     if slim is not None:
         found.update(_leaves(slim.to_dict(), "slim"))
     found.update(facts)
-    return {key: json.dumps(value, default=str) for key, value in found.items() if key not in HARMLESS_NESTED}
+    return {key: json.dumps(value, default=str) for key, value in found.items() if not HARMLESS_NESTED.fullmatch(key)}
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ppkd.engine.accumulation import grouped
 from ppkd.engine.checkpoint import Checkpointer
 from ppkd.engine.events import EventStorage, Step
-from ppkd.engine.hooks.base import Hook
+from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.position import Position
 from ppkd.engine.protocols import BatchLoader, Trainable
 from ppkd.engine.random_state import batches_apart
@@ -129,8 +129,9 @@ class Trainer:
         self._notify("epoch_done", epoch)
 
     def _notify(self, event: str, *facts: Any) -> None:
+        run: TrainingRun = self
         for hook in self._hooks:
-            getattr(hook, event)(self, *facts)
+            getattr(hook, event)(run, *facts)
 
 
 def _timed(items: Iterable[_Item]) -> Iterator[tuple[_Item, float]]:

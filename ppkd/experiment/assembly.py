@@ -44,7 +44,7 @@ def assemble(experiment: Experiment) -> Assembly:
     """
     experiment.check()
     settings = experiment.runtime
-    gpu = environment.choose_device(settings.use_gpu)
+    gpu = environment.choose_device(settings.use_gpu, tf32=settings.tf32)
     seed_everything(settings.seed)
     logger.info("Seed: %d", settings.seed)
     images = open_images(experiment)
@@ -66,7 +66,7 @@ def assemble(experiment: Experiment) -> Assembly:
         epochs=settings.epoch,
         checkpointer=Checkpointer(experiment.folder, update, identity=_identity(experiment, names, schedule)),
         hooks=[
-            Preparation(training_set(experiment.config, images.labelled, experiment.folder)),
+            Preparation(training_set(experiment, images.labelled)),
             *build_hooks(experiment, gpu=gpu, names=names),
         ],
         accumulate=settings.gradient_accumulation_steps,
@@ -76,8 +76,7 @@ def assemble(experiment: Experiment) -> Assembly:
 
 def _loader(experiment: Experiment, images: Images) -> Loader:
     return build_loader(
-        experiment.config,
-        "Train",
+        experiment.train_reader,
         images.labelled,
         seed=experiment.runtime.seed,
         accumulate=experiment.runtime.gradient_accumulation_steps,
@@ -92,7 +91,12 @@ def _update(experiment: Experiment, model: Trainable, images: Images, gpu: bool)
     optimizer = experiment.optimizer.build(trained)
     ema = None
     if settings.use_ema:
-        ema = ModelEMA(model.deployable(), decay=settings.ema_decay, decay_type=settings.ema_decay_type)
+        ema = ModelEMA(
+            model.deployable(),
+            decay=settings.ema_decay,
+            decay_type=settings.ema_decay_type,
+            black_list=settings.ema_black_list,
+        )
     numbers = precision.choose(
         amp=options.amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ppkd.config import Config, check, runtime
 from ppkd.config.value import freeze
-from ppkd.data import build_loader
+from ppkd.data import build_loader, build_reader
 from ppkd.engine import environment, precision
 from ppkd.engine.evaluation import evaluate
 from ppkd.experiment.parts import open_dataset
@@ -62,7 +62,7 @@ def evaluate_config(
     )
     if json_eval:
         return score_file(Path(output_dir) / BBOX_FILE, metric)
-    gpu = environment.choose_device(settings.use_gpu)
+    gpu = environment.choose_device(settings.use_gpu, tf32=settings.tf32)
     detector = trained_detector(cfg)
     refuse_other_names(
         detector.class_names,
@@ -71,7 +71,7 @@ def evaluate_config(
         label="EvalDataset",
         source=f"{settings.weights} was trained on",
     )
-    loader = build_loader(cfg, "Eval", dataset)
+    loader = build_loader(build_reader(cfg, "Eval"), dataset)
     numbers = precision.choose(amp=amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu)
     with numbers.casting():
         return evaluate(detector, loader, metric)

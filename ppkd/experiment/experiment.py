@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ppkd.config import Config, Runtime, check, runtime
 from ppkd.config.value import Mark, freeze
-from ppkd.data.build import check_readers
+from ppkd.data import DetectionDataset, Loader, build_loader
+from ppkd.data.reader import BuiltReader, build_reader
 from ppkd.distill.build import check_slim
 from ppkd.engine.optim import OptimizerBuilder, build_optimizer
 from ppkd.engine.schedules import LearningRate, build_learning_rate
@@ -67,8 +68,11 @@ class Experiment:
     def check(self) -> None:
         """Check everything else that can be checked before something heavy starts; raises :class:`ConfigError`."""
         check(self.config)
-        check_readers(self.config)
         _ = self.optimizer, self.learning_rate
+        if self.config.get("TrainReader") is not None:
+            _ = self.train_reader
+        if self.config.get("EvalReader") is not None:
+            _ = self.eval_reader
         if self.slim is not None:
             check_slim(self.slim.config, self.config)
         if self.runtime.epoch < 1:
@@ -83,6 +87,20 @@ class Experiment:
     def learning_rate(self) -> LearningRate:
         """The block ``LearningRate``."""
         return build_learning_rate(self.config)
+
+    @cached_property
+    def train_reader(self) -> BuiltReader:
+        """The block ``TrainReader``, its transforms built."""
+        return build_reader(self.config, "Train")
+
+    @cached_property
+    def eval_reader(self) -> BuiltReader:
+        """The block ``EvalReader``, its transforms built."""
+        return build_reader(self.config, "Eval")
+
+    def evaluation_loader(self, dataset: DetectionDataset, *, worker_num: int | None = None) -> Loader:
+        """All of ``dataset`` in every process, in order, as ``EvalReader`` reads it; see :func:`build_loader`."""
+        return build_loader(self.eval_reader, dataset, worker_num=worker_num, alone=True)
 
     @property
     def folder(self) -> Path:

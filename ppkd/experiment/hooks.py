@@ -49,4 +49,4 @@ def _evaluation(experiment: Experiment, plan: SnapshotPlan, names: Sequence[str]
     where = cfg.where("EvalDataset")
     refuse_other_names(names, dataset.class_names, where=where, label="EvalDataset", source="TrainDataset has")
     metric = build_metric(cfg, experiment.runtime, dataset, output_dir=experiment.folder)
-    return Evaluation(plan, build_loader(cfg, "Eval", dataset), metric)
+    return Evaluation(plan, build_loader(experiment.eval_reader, dataset), metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import paddle
 from paddle import nn
@@ -46,7 +47,13 @@ def run_preflight(assembly: Assembly) -> None:
             check_gradients(assembly.trainer.update, batch)
         resumed = experiment.options.resume is not None
         if distilled is not None and settings.evaluate and not resumed and processes.is_first():
-            judge_teachers(experiment.config, experiment.runtime, distilled, starts=experiment.starts_trained)
+            judge_teachers(
+                experiment.config,
+                experiment.runtime,
+                partial(experiment.evaluation_loader, worker_num=0),
+                distilled,
+                starts=experiment.starts_trained,
+            )
     logger.info("Preflight: %.1f s", time.perf_counter() - started)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ppkd.config import Config, load_config, split_overrides
 from ppkd.engine import environment
@@ -22,8 +24,10 @@ from ppkd.utils.runtime import current
 logger = get_logger(__name__)
 
 
-def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS) -> Path:
+def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS, **changed: Any) -> Path:
     """Train the detector of ``cfg``, distilled when there is a ``slim``; returns the run's folder.
+
+    ``changed`` are fields of ``options`` by name: ``evaluate=True``, ``resume="output/my_run"``.
 
     The folder is ``{save_dir}/{filename}``, by default ``output/`` and the names of both files; see
     :func:`ppkd.experiment.folder.choose` for one that is used already. The resolved configurations are written to it.
@@ -33,13 +37,14 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
             row were not finite.
         Interrupted: a signal came; a checkpoint was written.
     """
+    options = replace(options, **changed)
     experiment = Experiment.parse(cfg, slim, options)
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
     setup_logger(folder.path)
     if folder.remark and processes.is_first():
         logger.warning("%s", folder.remark)
-    record(logging.INFO, f"Environment: {current()}")
+    record(logging.INFO, f"Environment: {current()}, tf32 on GPUs: {experiment.runtime.tf32}")
     with _errors_recorded():
         assembly = assemble(experiment)
         trainer = assembly.trainer
@@ -61,13 +66,15 @@ def distill(
     *,
     overrides: Sequence[str] = (),
     options: TrainOptions = DEFAULTS,
+    **changed: Any,
 ) -> Path:
     """Distil the detector of the file ``student`` as the file ``slim`` says; returns the run's folder.
 
-    ``overrides`` are those of ``-o``: ``epoch=12``, ``slim.teacher.weights=...``. Raises what :func:`train` raises.
+    ``overrides`` are those of ``-o``: ``epoch=12``, ``slim.teacher.weights=...``; ``options`` and ``changed`` are those
+    of :func:`train`, which says what is raised.
     """
     own, of_slim = split_overrides(overrides)
-    return train(load_config(student, own), load_config(slim, of_slim), options)
+    return train(load_config(student, own), load_config(slim, of_slim), options, **changed)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from ppkd.structures.abilities import Abilities, Ability
 from ppkd.structures.batch import Batch
-from ppkd.structures.entry import NO_STRIDE, Activation, Coding, Entries, Entry, Kind, LevelSpec, Role
+from ppkd.structures.entry import NO_STRIDE, Activation, Basis, Coding, Entries, Entry, Kind, LevelSpec, Role
 from ppkd.structures.ranking import best_scores, scores
 from ppkd.structures.record import Record
 from ppkd.structures.specs import DetectorSpec
@@ -12,6 +12,7 @@ __all__ = [
     "Abilities",
     "Ability",
     "Activation",
+    "Basis",
     "Batch",
     "Coding",
     "DetectorSpec",

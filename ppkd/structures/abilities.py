@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 Ability = Literal["features", "boxes", "scores", "assign", "complete", "pool", "at", "predict"]
 Abilities = Mapping[str, Callable[..., Any]]
+OF_RECORDS: tuple[Ability, ...] = ("boxes", "scores", "assign", "complete", "pool")
+"""Those that read a record, whichever of its entries they want."""
 
 
 def chosen(abilities: Abilities, names: Collection[str]) -> Abilities:

@@ -1,4 +1,4 @@
-"""The batch: a plain dict, because Paddle's DataLoader and DataParallel look for tensors in dicts.
+"""The batch: a plain dict, because Paddle's DataLoader and DataParallel find tensors in dicts.
 
 Keys are PaddleDetection's (N images in the batch, image i has k_i boxes, k_i may be 0):
 

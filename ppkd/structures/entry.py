@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 Role = Literal["feature", "class", "box", "quality", "mask"]
 Kind = Literal["grid", "rows"]
@@ -29,6 +29,32 @@ class LevelSpec:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What numbers of a head are relative to, besides the cells: only numbers of one basis can be compared.
+
+    Attributes:
+        offset: how far to the right of and below its cell's upper left corner a place lies, in strides.
+        anchors: widths and heights of each level's anchors in pixels, in the record's order; none where boxes are
+            relative to points.
+        weights: what multiplies the numbers: those of a coder of box offsets, YOLOv3's ``scale_x_y``.
+    """
+
+    offset: float = 0.0
+    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    weights: tuple[float, ...] = ()
+
+    def at(self, level: int) -> Self:
+        """The basis of the level of that position alone."""
+        return replace(self, anchors=self.anchors[level : level + 1])
+
+    def __str__(self) -> str:
+        sides = ", ".join(f"{width:g} x {height:g}" for level in self.anchors for width, height in level)
+        anchors = f"anchors of {sides} pixels" if sides else "points"
+        weights = f", weights {', '.join(f'{weight:g}' for weight in self.weights)}" if self.weights else ""
+        return f"{anchors} {self.offset:g} strides from the cells' corners{weights}"
+
+
+@dataclass(frozen=True)
 class Entry:
     """One named output of a detector.
 
@@ -42,6 +68,7 @@ class Entry:
         coding: of boxes: ``deltas`` of anchors or proposals, ``distances`` to the sides in strides, ``distribution``
             of these distances (logits, sides l, t, r, b, bins fastest), ``corners`` in pixels of the network's input,
             ``cxcywh`` in shares of it, ``yolo``: YOLOv3's raw x, y, w, h.
+        basis: what the numbers are relative to, where that has to be the same for two detectors to be compared.
     """
 
     role: Role
@@ -49,6 +76,7 @@ class Entry:
     levels: tuple[LevelSpec, ...]
     activation: Activation = "none"
     coding: Coding = "none"
+    basis: Basis | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "grid" and any(one.stride >= two.stride for one, two in pairwise(self.levels)):
@@ -56,10 +84,17 @@ class Entry:
 
     @classmethod
     def rows(
-        cls, role: Role, channels: int, *, stages: int = 1, activation: Activation = "none", coding: Coding = "none"
+        cls,
+        role: Role,
+        channels: int,
+        *,
+        stages: int = 1,
+        activation: Activation = "none",
+        coding: Coding = "none",
+        basis: Basis | None = None,
     ) -> Entry:
         """Rows of ``channels`` numbers in as many ``stages``."""
-        return cls(role, "rows", (LevelSpec(channels, NO_STRIDE),) * stages, activation, coding)
+        return cls(role, "rows", (LevelSpec(channels, NO_STRIDE),) * stages, activation, coding, basis)
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ppkd.structures.specs import DetectorSpec
@@ -23,11 +23,13 @@ class Record:
         spec: what the record holds, equal to the detector's own unless entries were left out by :meth:`only`.
         tensors: the tensors of each entry.
         real: which rows count, bool [N, R], where some are padding; None where all do, or where there are no rows.
+        size: height and width of the network's input, int [2], where boxes are recorded in shares of it, else None.
     """
 
     spec: DetectorSpec
     tensors: Mapping[str, list[Tensor]]
     real: Tensor | None = None
+    size: Tensor | None = None
 
     def __post_init__(self) -> None:
         if set(self.spec.entries) != set(self.tensors):
@@ -47,17 +49,17 @@ class Record:
     def map(self, function: Callable[[Tensor], Tensor]) -> Record:
         """The record with ``function`` applied to every tensor of its entries."""
         changed = {name: [function(tensor) for tensor in tensors] for name, tensors in self.tensors.items()}
-        return Record(self.spec, changed, self.real)
+        return replace(self, tensors=changed)
 
     def images(self, index: Tensor) -> Record:
         """The record of the images at ``index``, int64 (M,), in that order."""
         chosen = self.map(lambda tensor: tensor.index_select(index, axis=0))
-        return chosen if self.real is None else Record(self.spec, chosen.tensors, self.real.index_select(index, axis=0))
+        return chosen if self.real is None else replace(chosen, real=self.real.index_select(index, axis=0))
 
     def only(self, names: Collection[str]) -> Record:
         """The record with no entries but ``names``, so that no memory is held and nothing converted for others."""
         kept = {name: tensors for name, tensors in self.tensors.items() if name in names}
-        return self if len(kept) == len(self.tensors) else Record(self.spec.only(names), kept, self.real)
+        return self if len(kept) == len(self.tensors) else replace(self, spec=self.spec.only(names), tensors=kept)
 
     def thinned(self, features: Collection[str]) -> Record:
         """The record without those features that are not among ``features``; all other entries stay."""
@@ -67,4 +69,4 @@ class Record:
 
     def replaced(self, tensors: Mapping[str, Sequence[Tensor]]) -> Record:
         """The record with other ``tensors`` in these of its entries."""
-        return Record(self.spec, {**self.tensors, **{name: list(new) for name, new in tensors.items()}}, self.real)
+        return replace(self, tensors={**self.tensors, **{name: list(new) for name, new in tensors.items()}})

@@ -20,12 +20,14 @@ class Truth:
         labels: class index int64 [N, M], 0 for padding.
         scores: the mixing weight of a box float32 [N, M], 0 for padding and for boxes without width or height.
         im_shape: height and width float32 [N, 2] of the images within the padded input, where the batch tells.
+        crowd: which boxes are around a crowd of objects, float32 [N, M] of ones and zeros, where the batch tells.
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor
     im_shape: Tensor | None = None
+    crowd: Tensor | None = None
 
     @property
     def real(self) -> Tensor:
@@ -41,7 +43,7 @@ class Truth:
 
     @classmethod
     def of(cls, batch: Batch) -> Truth:
-        """Pad ``gt_bbox``, ``gt_class`` and, where mixup left it, ``gt_score`` of ``batch``.
+        """Pad ``gt_bbox``, ``gt_class``, ``is_crowd`` and, where mixup left it, ``gt_score`` of ``batch``.
 
         A batch without ``gt_bbox`` has no boxes; one without ``gt_class``, for formulas on boxes alone, has labels 0.
         """
@@ -52,14 +54,15 @@ class Truth:
         classes = batch.get("gt_class") or [paddle.zeros([count], dtype="int64") for count in counts]
         weights = batch.get("gt_score") or [paddle.ones([count], dtype="float32") for count in counts]
         scores = _pad(weights, most, [], "float32").clip(min=0)
-        return cls(boxes, _pad(classes, most, [], "int64"), scores * _solid(boxes), batch.get("im_shape"))
+        crowd = _pad(batch["is_crowd"], most, [], "float32") if "is_crowd" in batch else None
+        return cls(boxes, _pad(classes, most, [], "int64"), scores * _solid(boxes), batch.get("im_shape"), crowd)
 
     def images(self, index: Tensor) -> Truth:
         """The ground truth of the images at ``index``, int64 (M,), in that order."""
         own = (self.boxes, self.labels, self.scores)
         boxes, labels, scores = (values.index_select(index, axis=0) for values in own)
-        shape = None if self.im_shape is None else self.im_shape.index_select(index, axis=0)
-        return Truth(boxes, labels, scores, shape)
+        further = (None if one is None else one.index_select(index, axis=0) for one in (self.im_shape, self.crowd))
+        return Truth(boxes, labels, scores, *further)
 
     @classmethod
     def around(cls, boxes: Tensor, im_shape: Tensor | None = None) -> Truth:

@@ -34,10 +34,10 @@ class TrainingError(PPKDError):
     """Training cannot go on; says at which step and why."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint such as ``"; did you mean 'neck'?"`` or, when nothing is near, the empty string."""
+def nearest(name: str, valid: Iterable[str], *, least: float = 0.6) -> str:
+    """A hint such as ``"; did you mean 'neck'?"`` or, when nothing is as near as ``least`` of 1, the empty string."""
     if len(name) > _LONGEST:
         return ""
     by_lower = {candidate.lower(): candidate for candidate in islice(valid, _MOST)}
-    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=least)
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""

@@ -143,7 +143,7 @@ def test_an_override_wins_whichever_name_it_uses(tmp_path: Path, in_file: str, o
         ("TrialHead.extra=[1]", r"TrialHead\.extra is \[1\]"),
         ("TrialBackbone.width='1'", r'TrialBackbone\.width is "1", expected a valid number'),
         ("TrialBackbone.depth=19", r"TrialBackbone\.depth is 19, expected 18 or 50"),
-        ("TrialDetector.backbone=TrialBackbne", r"no component 'TrialBackbne'; did you mean 'TrialBackbone'\?"),
+        ("TrialDetector.backbone=TrialBackbne", r"TrialBackbne is not among our backbones: TrialBackbone, "),
         ("TrialDetector.backbone={depth: 18, width: 2}", "expected a component"),
         ("TrialDetector.head=null", "TrialDetector needs the setting 'head'"),
         ("TrialBackbone=18", "TrialBackbone must be a mapping"),

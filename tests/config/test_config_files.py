@@ -72,8 +72,8 @@ def test_the_published_schedule_of_yolov3() -> None:
 @pytest.mark.parametrize(
     ("config", "backbone", "channels"),
     [
-        ("bccd/yolov3_mobilenet_v1_x0.25_192_bccd", "MobileNet", [256, 128, 64]),
-        ("shapes/yolov3_mobilenet_v1_x0.5_160_shapes", "MobileNet", [512, 256, 128]),
+        ("bccd/yolov3_mobilenet_v1_x0.25_192_bccd", "MobileNet", [64, 128, 256]),
+        ("shapes/yolov3_mobilenet_v1_x0.5_160_shapes", "MobileNet", [128, 256, 512]),
     ],
 )
 def test_small_recipes_build_narrow_detectors(config: str, backbone: str, channels: list[int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ppkd.config import Config, find_config, load_config
 from ppkd.config.value import Mark
-from ppkd.distill.build import resolve
+from ppkd.distill.slim import resolve
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.shipped import shipped
 

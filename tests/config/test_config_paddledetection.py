@@ -60,7 +60,7 @@ def test_a_student_of_ld_is_a_plain_gfl(folder: Path, caplog: pytest.LogCaptureF
     config = load_config(folder / "gfl/gfl_mine.yml")
     assert "GFLHead (loss_ld, loss_kd)" in ", ".join(note(config, caplog))
     model = build_detector(config)
-    assert model.spec().entries["box_dist"][0].channels == 4 * 17
+    assert model.spec().entries["box_dist"].levels[0].channels == 4 * 17
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="ppkd.engine"):
         build_optimizer(config).build(model.parameters())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
@@ -74,9 +75,16 @@ def test_a_named_component_may_not_be_named_twice() -> None:
         parse("a: !Resize {name: Pad}", "x.yml")
 
 
-def test_duplicate_keys_name_both_lines() -> None:
-    with pytest.raises(ConfigError, match=r"^x\.yml:3: the key 'b' stands here and in x\.yml:2"):
-        parse("a:\n  b: 1\n  b: 2\n", "x.yml")
+def test_of_a_repeated_key_the_last_counts_as_in_paddledetection_and_both_lines_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="ppkd.config"):
+        parsed = parse("a:\n  b: 1\n  c: 3\n  b: 2\n", "repeated.yml")
+    assert parsed["a"].to_dict() == {"b": 2, "c": 3}
+    assert parsed["a"].where("b") == "repeated.yml:4"
+    assert [record.getMessage() for record in caplog.records] == [
+        "repeated.yml:4: the key 'b' stands in repeated.yml:2 too; the last one counts, keep one"
+    ]
 
 
 def test_merge_keys_lie_below_the_mappings_own_keys() -> None:

@@ -1,4 +1,4 @@
-"""All registered detectors and distillation losses; a new one is found here without a list to edit."""
+"""All registered detectors and distillation losses, found without a list to edit, and those of the tests alone."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 import paddle
+from fcos import fcos
+from queries import queries
+from score_weighted import ScoreWeighted
 
-from ppkd.config import Config
+from ppkd.config import Config, build
 from ppkd.distill import DistillLoss
 from ppkd.distill.methods import CLASSES, example, registered
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
-from ppkd.structures import Batch
+from ppkd.structures import Batch, DetectorSpec
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HEIGHT, WIDTH = 64, 96
 
 DETECTORS = registered(Detector)
 LOSSES = registered(DistillLoss)
+OWN_DETECTORS = {"FCOS": fcos, "TinyQueries": queries}
+OWN_LOSSES = {"ScoreWeighted": ScoreWeighted}
 
 
 @cache
@@ -34,7 +39,7 @@ def small_config(detector: str) -> Config:
 def _drawn(name: str, seed: int) -> Detector:
     """The detector; where training starts from zeros, which would make any two equal, it has random weights too."""
     paddle.seed(seed)
-    model = build_detector(small_config(name))
+    model = OWN_DETECTORS[name](CLASSES) if name in OWN_DETECTORS else build_detector(small_config(name))
     for parameter in model.parameters():
         if parameter.ndim > 1 and not parameter.abs().max().item():
             parameter.set_value(0.01 * paddle.randn(parameter.shape))
@@ -46,6 +51,13 @@ def detector(name: str, seed: int) -> Detector:
     copied = deepcopy(_drawn(name, seed))
     paddle.seed(seed)
     return copied
+
+
+def loss_between(name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
+    """A loss with its default settings; raises :class:`SpecError` where it does not go with the two."""
+    if name in OWN_LOSSES:
+        return OWN_LOSSES[name](student, teacher)
+    return build(Config({}, {}), name, student=student, teacher=teacher)
 
 
 def batch(boxes: tuple[int, ...] = (3, 0), seed: int = 0) -> Batch:

@@ -16,9 +16,8 @@ import pytest
 from reader_cases import CLASSES, coco_content, make_config, write_coco, write_picture, write_xml
 
 from ppkd.config import build, load_config
-from ppkd.data import build_dataset, build_loader
+from ppkd.data import build_dataset, build_loader, build_reader
 from ppkd.data.annotation import Annotation
-from ppkd.data.build import check_readers
 from ppkd.data.datasets import COCODataSet, VOCDataSet
 from ppkd.data.table import AnnotationTable
 from ppkd.utils.errors import ConfigError, DataError
@@ -129,7 +128,7 @@ def test_images_of_one_pixel_and_of_twenty_thousand_go_through_every_transform(t
         assert cv2.imwrite(str(folder / "images" / f"{name}.png"), np.zeros((height, width, 3), np.uint8))
     cfg = make_config(tmp_path / "c.yml", folder)
     for mode in ("Train", "Eval"):
-        reader = build_loader(cfg, mode, build_dataset(cfg, f"{mode}Dataset"))
+        reader = build_loader(build_reader(cfg, mode), build_dataset(cfg, f"{mode}Dataset"))
         for epoch in range(3):
             reader.start(epoch)
             for batch in reader:
@@ -146,7 +145,7 @@ def test_a_missing_evaluation_image_stays_in_the_set_and_a_missing_training_imag
     evaluated = build_dataset(cfg, "EvalDataset")
     assert [annotation.im_id for annotation in evaluated] == [10, 11, 12, 13, 15, 14]
     assert "1 images or annotations missing: 4.png" in str(evaluated.summary)
-    reader = build_loader(cfg, "Eval", evaluated)
+    reader = build_loader(build_reader(cfg, "Eval"), evaluated)
     seen = [int(i) for batch in reader for i in batch["im_id"].numpy().ravel()]
     assert (seen, reader.lost) == ([10, 11, 12, 13, 15], [14])
 
@@ -166,14 +165,14 @@ def test_a_missing_evaluation_image_of_a_voc_set_stays_with_its_boxes(tmp_path: 
 def test_decode_does_not_belong_to_batches(tmp_path: Path) -> None:
     cfg = make_config(tmp_path / "c.yml", tmp_path, TrainReader={"batch_transforms": [{"Decode": {}}]})
     with pytest.raises(ConfigError, match=r"Decode reads one image: move it to TrainReader\.sample_transforms"):
-        check_readers(cfg)
+        build_reader(cfg, "Train")
 
 
 def test_a_transforms_wrong_value_is_found_without_any_data(tmp_path: Path) -> None:
     cfg = make_config(tmp_path / "c.yml", tmp_path / "nowhere")
-    check_readers(cfg)
+    assert build_reader(cfg, "Train").settings.training and not build_reader(cfg, "Eval").settings.training
     with pytest.raises(ConfigError, match="target_size is 0"):
-        check_readers(load_config(cfg.path, ["EvalReader.sample_transforms.1.Resize.target_size=0"]))
+        build_reader(load_config(cfg.path, ["EvalReader.sample_transforms.1.Resize.target_size=0"]), "Eval")
     assert build(cfg, "EvalReader").batch_size == 2
 
 

@@ -19,7 +19,7 @@ import pytest
 from reader_cases import make_config, write_coco, write_picture
 
 from ppkd.config import Config, load_config
-from ppkd.data import build_dataset, build_loader, sampling, workers
+from ppkd.data import build_dataset, build_loader, build_reader, sampling, workers
 from ppkd.data import loader as loader_module
 from ppkd.data.loader import Loader
 from ppkd.data.pipeline import Pipeline
@@ -34,7 +34,7 @@ def cfg(tmp_path: Path) -> Config:
 
 
 def loader(cfg: Config, mode: str = "Train", **settings: Any) -> Loader:
-    return build_loader(cfg, mode, build_dataset(cfg, f"{mode}Dataset"), **settings)
+    return build_loader(build_reader(cfg, mode), build_dataset(cfg, f"{mode}Dataset"), **settings)
 
 
 def contents(batches: Any) -> list[dict[str, Any]]:
@@ -298,12 +298,12 @@ import os, signal, subprocess, sys, time
 import paddle
 sys.path.insert(0, {tests!r})
 from reader_cases import load_config
-from ppkd.data import build_dataset, build_loader
+from ppkd.data import build_dataset, build_loader, build_reader
 
 told = []
 signal.signal(signal.SIGTERM, lambda *_: told.append(1))
 cfg = load_config({config!r})
-loader = build_loader(cfg, "Train", build_dataset(cfg, "TrainDataset"), worker_num=2)
+loader = build_loader(build_reader(cfg, "Train"), build_dataset(cfg, "TrainDataset"), worker_num=2)
 read = 0
 for epoch in range(3):
     loader.start(epoch)

@@ -7,9 +7,13 @@ import math
 import numpy as np
 import paddle
 import pytest
+from sides import side
 
-from ppkd.distill.cells.levels import box_levels, cell_spans
+from ppkd.distill.cells.levels import box_levels, cell_spans, second_level_side
 from ppkd.distill.cells.masks import topmost
+from ppkd.distill.losses import GlobalKnowledge
+from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
+from ppkd.structures.truth import Truth
 
 HEIGHT, WIDTH = 160, 224
 
@@ -32,6 +36,36 @@ def test_levels(extra):
     ]
     assert found.ravel().tolist() == expected
     assert set(expected) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("size", [(800, 1344), (1344, 800), (800, 800), (800, 1088), (640, 1344), (1344, 1344)])
+def test_the_second_level_begins_at_the_published_side_at_published_sizes(size):
+    assert second_level_side(4, size[0] // 4, size[1] // 4) == 56.0
+
+
+@pytest.mark.parametrize(
+    ("stride", "size", "expected"),
+    [
+        (8, (800, 1344), 112.0),
+        (4, (160, 160), 7.0),
+        (8, (160, 160), 14.0),
+        (8, (640, 640), 56.0),
+        (4, (1600, 2688), 112.0),
+    ],
+)
+def test_elsewhere_it_follows_the_stride_and_the_input(stride, size, expected):
+    assert second_level_side(stride, size[0] // stride, size[1] // stride) == expected
+
+
+def test_global_knowledge_follows_too():
+    """Sides of 8, 30 and 110 pixels in an image of 128."""
+    levels = tuple(LevelSpec(4, stride) for stride in (8, 16, 32))
+    spec = DetectorSpec("Some", 3, {"neck": Entry("feature", "grid", levels)}, frozenset({"features", "assign"}))
+    maps = [paddle.zeros([1, 4, 128 // level.stride, 128 // level.stride]) for level in levels]
+    given = Truth.around(paddle.to_tensor([[[8.0, 8.0, 8.0 + side, 8.0 + side] for side in (8.0, 30.0, 110.0)]]))
+    for settings, expected in (({}, [0, 1, 2]), ({"second_level_side": 56.0}, [0, 0, 0])):
+        loss = GlobalKnowledge(spec, spec, soft_label=0.0, **settings)
+        assert loss.level_of(side(Record(spec, {"neck": maps})), given).tolist() == [expected]
 
 
 @pytest.mark.parametrize("stride", [4, 16, 64])

@@ -9,6 +9,7 @@ import paddle
 import pytest
 from loss_cases import assert_close, golden, golden_names, leaf
 from parity_fill import fill
+from parts import in_parts
 from sides import side
 
 from ppkd.config import load_config
@@ -143,3 +144,27 @@ def test_the_slim_file_is_the_published_setting(root):
     for key in ("temp", "feature_weight", "channel_weight", "spatial_weight", "nonlocal_weight"):
         assert getattr(built.formulas[0], key) == getattr(default.formulas[0], key)
     assert [formula.student_non_local.maxpool_stride for formula in built.formulas] == [8, 4, 2, 2]
+
+
+def test_norms_of_accumulated_batches_are_those_of_the_large_batch():
+    """Value and gradients; the relations have statistics of each part, so they stay out."""
+    formula = FBKDFeatureLoss(8, 8, nonlocal_weight=0.0)
+    student, teacher = leaf(maps().numpy()), maps(seed=1)
+    whole = formula(student, teacher)
+    (expected,) = paddle.grad(whole, [student])
+    parts = [(student[i : i + 1], teacher[i : i + 1]) for i in range(2)]
+    value = in_parts(formula, parts)
+    (found,) = paddle.grad(value, [student])
+    assert value.item() == pytest.approx(whole.item(), rel=1e-5)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4, atol=1e-8)
+
+
+def test_norms_of_equal_parts_are_zero_without_a_gradient_that_is_none():
+    formula = FBKDFeatureLoss(8, 8, nonlocal_weight=0.0)
+    zeros = paddle.zeros([1, 8, 9, 12])
+    for parameter in formula.parameters():
+        parameter.set_value(paddle.zeros_like(parameter))
+    value = in_parts(formula, [(zeros, zeros)] * 2)
+    value.backward()
+    assert value.item() == 0
+    assert (formula.adaptation_layers.weight.grad == 0).all().item()

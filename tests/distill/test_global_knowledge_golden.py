@@ -68,6 +68,7 @@ class Case:
             relation_weight=factor,
             robust=self.hyper["pair_wise"] != "use_rkd",
             T=self.hyper["kd_t"],
+            second_level_side=56.0,
             fade_epochs=self.hyper["max_epochs"] if fades else None,
             prototypes=PrototypeSettings(count=8),
         )

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import paddle
 import pytest
+from parts import in_parts
 from sides import side
 
 from ppkd.distill import Progress
 from ppkd.distill.general_instances import general_instances
 from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
-from ppkd.models.losses.normaliser import NormaliserBook
 from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
@@ -119,8 +119,8 @@ def test_an_image_without_boxes_adds_nothing(loss, settings):
     assert compare(built, student, teacher, truth(2, 0)).item() == pytest.approx(alone, rel=1e-5)
 
 
-@over([one for one in LOSSES if one[0] is not LD and one[1]["region"] != "gibox"])
-def test_means_are_taken_over_all_accumulated_batches(loss, settings):
+@no_gibox
+def test_accumulated_batches_have_the_value_of_one_large_batch(loss, settings):
     """Images with two boxes and one box, as a batch and as two batches of one update."""
     built = loss(spec(), spec(), **settings)
     student, teacher = record(spec()), record(spec(), seed=1)
@@ -129,17 +129,8 @@ def test_means_are_taken_over_all_accumulated_batches(loss, settings):
         (student.images(paddle.to_tensor([i])), teacher.images(paddle.to_tensor([i])), truth(count))
         for i, count in enumerate((2, 1))
     ]
-    book = NormaliserBook()
-    for part in parts:
-        with book.counting():
-            compare(built, *part)
-    book.close()
-    values = []
-    for part in parts:
-        with book.given():
-            values.append(compare(built, *part).item())
     assert whole > 0
-    assert sum(values) / 2 == pytest.approx(whole, rel=1e-5)
+    assert in_parts(lambda *part: compare(built, *part), parts).item() == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize("region", ["main", "valuable"])

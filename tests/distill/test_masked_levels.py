@@ -94,11 +94,11 @@ def check(name, kind, term, **settings):
 @pytest.mark.parametrize(("term", "weights"), [("losskd_neck", (3.0, 0.0)), ("losskd_neck_back", (0.0, 12.0))])
 @pytest.mark.parametrize(("name", "adapt"), [("defeat_neck_published", True), ("defeat_neck_cls", False)])
 def test_defeat(name, adapt, term, weights):
-    check(name, DeFeat, term, adapt=adapt, foreground=weights[0], background=weights[1])
+    check(name, DeFeat, term, adapt=adapt, foreground=weights[0], background=weights[1], second_level_side=56.0)
 
 
 def test_fgfi_on_a_pyramid():
-    check("defeat_fgfi_roi", FGFI, "losskd_neck")
+    check("defeat_fgfi_roi", FGFI, "losskd_neck", second_level_side=56.0)
 
 
 @pytest.mark.parametrize("name", golden_names("fgfi_"))
@@ -168,9 +168,23 @@ def test_boxes_for_all_levels():
     of = spec((8, 16, 32))
     levels = [(8, 16, 16), (16, 8, 8), (32, 4, 4)]
     by_size, everywhere = (FGFI(of, of, **how).cells.masks(boxes(1), levels) for how in ({}, {"by_size": False}))
-    assert [mask.any().item() for mask in by_size] == [True, False, False]
+    assert [mask.any().item() for mask in by_size] == [False, True, False]
     assert [mask.any().item() for mask in everywhere] == [True, True, True]
-    assert_close(by_size[0], everywhere[0].numpy(), rtol=0)
+    assert_close(by_size[1], everywhere[1].numpy(), rtol=0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_boxes_of_a_small_image_spread_over_the_levels(loss):
+    """Sides of 8, 30 and 110 pixels in an image of 128; by the published side all are on the finest."""
+    of = spec((8, 16, 32))
+    levels = [(8, 16, 16), (16, 8, 8), (32, 4, 4)]
+    sizes = paddle.to_tensor([[[8.0, 8.0, 16.0, 16.0], [8.0, 8.0, 38.0, 38.0], [8.0, 8.0, 118.0, 118.0]]])
+    for rank in range(3):
+        one = Truth.around(sizes[:, rank : rank + 1])
+        found = [mask.any().item() for mask in loss(of, of).cells.masks(one, levels)]
+        assert found == [place == rank for place in range(3)]
+        published = [mask.any().item() for mask in loss(of, of, second_level_side=56.0).cells.masks(one, levels)]
+        assert published == [True, False, False]
 
 
 def test_cells_inside_stay_on_the_map():

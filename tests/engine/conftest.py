@@ -30,4 +30,4 @@ def rounding():
 @pytest.fixture
 def as_on_a_gpu(rounding, monkeypatch):
     """Runs believe that they compute on a GPU, so that ``--amp`` has an effect."""
-    monkeypatch.setattr(environment, "choose_device", lambda use_gpu: True)
+    monkeypatch.setattr(environment, "choose_device", lambda use_gpu, *, tf32: True)

@@ -207,3 +207,17 @@ def test_only_settings_that_change_a_step_are_compared():
     found = changes(base, record_settings(load_config(config, overrides), None, processes=2))
     assert [line.split(":")[0] for line in found] == ["LearningRate.base_lr", "TrainReader.batch_size", "processes"]
     assert found[2] == "processes: was 1, now 2"
+
+
+@pytest.mark.parametrize("teachers", ["teacher: {t}", "teachers: {{big: {t}, other: {t}}}"])
+@pytest.mark.parametrize("teacher", ["{{config: a.yml, weights: {place}/best_model}}", "{place}"])
+def test_a_teacher_may_move(tmp_path, teachers, teacher):
+    """Its fingerprint says whether it is the same one."""
+
+    def settings(place):
+        file = tmp_path / "slim.yml"
+        file.write_text(teachers.format(t=teacher.format(place=place)) + "\nlosses: {l2: {type: OutputL2}}\n")
+        return record_settings(load_config("retinanet_r50_fpn_1x_coco"), load_config(str(file)))
+
+    assert changes(settings("here"), settings("there")) == []
+    assert "slim.losses.l2.type" in settings("here")

@@ -81,7 +81,7 @@ def test_the_teacher_is_float32_unless_asked(rounding, model):
     with low_precision("bfloat16", "O1"):
         plain = model.teacher(images, like=record)
         cast = FrozenTeacher(model.teacher.detector, casts=True)(images, like=record)
-    for entry in expected.entries():
+    for entry in expected.tensors:
         levels = [[level.numpy() for level in getattr(one, entry)] for one in (expected, plain, cast)]
         assert all(np.array_equal(a, b) for a, b in zip(levels[0], levels[1], strict=True))
         assert not all(np.array_equal(a, b) for a, b in zip(levels[0], levels[2], strict=True))

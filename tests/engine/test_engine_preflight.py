@@ -17,9 +17,9 @@ from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
 from ppkd.distill import preflight_teacher
 from ppkd.distill.build import build_losses
-from ppkd.distill.preflight import FirstLosses, check_teacher
+from ppkd.distill.preflight import FirstLosses, check_teachers
 from ppkd.distill.preflight_report import pair_table
-from ppkd.distill.preflight_teacher import judge_teacher
+from ppkd.distill.preflight_teacher import judge_teachers
 from ppkd.engine import random_state
 from ppkd.engine.saved_batch import save_batch
 from ppkd.experiment import Experiment, TrainOptions, preflight, train
@@ -118,7 +118,7 @@ def test_a_dry_run_reports_and_writes_nothing_but_its_log(settings, weights, tmp
     log = (folder / "train.log").read_text()
     assert "Teacher: fingerprint " in log
     assert "Classes: the teacher's are the student's: circle, square, triangle, star" in log
-    assert "| l2   | OutputL2 | cls_logits | 32     | [4, 3, 4, 2, 2] | [4, 3, 4, 2, 2] | none    |" in log
+    assert "| l2   | OutputL2 | cls_logits | 8      | [4, 3, 4, 8, 8] | [4, 3, 4, 8, 8] | none    |" in log
     assert "| loss_obj |" in log and "| l2       |" in log
 
 
@@ -141,8 +141,9 @@ def test_adapters_are_told_level_by_level(settings):
     student, taught_by = build_detector(cfg), build_detector(load_config(teacher))
     losses = build_losses(slim, student.spec(), taught_by.spec())
     batch = {"image": paddle.zeros([1, 3, 64, 64])}
-    rows = pair_table(losses, student.extract(batch), taught_by.extract(batch)).splitlines()[3:-1]
-    assert [row.split("|")[4].strip() for row in rows] == ["32", "16", "8"]
+    answers = dict.fromkeys(losses, taught_by.extract(batch))
+    rows = pair_table(losses, student.extract(batch), answers).splitlines()[3:-1]
+    assert [row.split("|")[4].strip() for row in rows] == ["8", "16", "32"]
     sizes = [sum(p.size for p in formula.parameters()) for formula in losses["fgd"].formulas]
     assert all(f"{size:,} numbers" in row for size, row in zip(sizes, rows, strict=True))
 
@@ -198,37 +199,42 @@ def test_without_enough_to_go_by_nothing_is_concluded(settings, weights, caplog,
 
 
 def test_a_resumed_run_judges_its_teacher_no_more(settings, weights, monkeypatch):
-    monkeypatch.setattr(preflight, "judge_teacher", lambda *a, **k: pytest.fail("judged"))
+    monkeypatch.setattr(preflight, "judge_teachers", lambda *a, **k: pytest.fail("judged"))
     cfg, slim = load_config(CONFIG, settings), slim_of(weights)
     run_preflight(assemble(Experiment.parse(cfg, slim, TrainOptions(resume="somewhere"))))
 
 
 def test_a_teacher_no_better_than_the_students_start_is_remarked_on(caplog):
     caplog.set_level(logging.INFO)
-    preflight_teacher._judge([(0.5, 0.30), (0.6, 0.31)], 10, 60)
+
+    def judge(teacher, start):
+        preflight_teacher._judge("teacher", {"teacher": teacher, preflight_teacher.STUDENT: start}, "10 images")
+
+    judge((0.5, 0.30), (0.6, 0.31))
     assert "does not beat the student's start (AP 0.310)" in caplog.text
     caplog.clear()
-    preflight_teacher._judge([(0.5, 0.30), (0.4, 0.20)], 10, 60)
-    preflight_teacher._judge([(preflight_teacher.CHANCE, 0.004)], 10, 60)
+    judge((0.5, 0.30), (0.4, 0.20))
+    preflight_teacher._judge("teacher", {"teacher": (preflight_teacher.CHANCE, 0.004)}, "10 images")
     assert "WARNING" not in caplog.text
 
 
 def test_the_student_is_evaluated_where_it_starts_trained(settings, weights, monkeypatch):
     judged = []
-    monkeypatch.setattr(preflight_teacher, "_judge", lambda figures, *rest: judged.append(len(figures)))
+    monkeypatch.setattr(preflight_teacher, "_judge", lambda name, figures, of: judged.append(list(figures)))
     for starts in (False, True):
         cfg = load_config(CONFIG, settings)
         assembly = assemble(Experiment.parse(cfg, slim_of(weights)))
-        judge_teacher(cfg, assembly.experiment.runtime, assembly.distilled, starts=starts)
-    assert judged == [1, 2]
+        experiment = assembly.experiment
+        judge_teachers(cfg, experiment.runtime, experiment.evaluation_loader, assembly.distilled, starts=starts)
+    assert judged == [["teacher"], ["teacher", preflight_teacher.STUDENT]]
 
 
 def test_classes_in_another_order_are_refused_and_other_names_remarked_on(settings, weights, caplog):
     model = assemble(Experiment.parse(load_config(CONFIG, settings), slim_of(weights))).trainer.model
     names = ("circle", "square", "triangle", "star")
     with pytest.raises(TrainingError, match=r"in another order: circle, square.*\['box_xywh', 'cls_logits'"):
-        check_teacher(model, names[::-1])
-    check_teacher(model, ("circle", "square", "triangle", "moon"))
+        check_teachers(model, names[::-1])
+    check_teachers(model, ("circle", "square", "triangle", "moon"))
     assert "trained on other classes, circle, square, triangle, star" in caplog.text
 
 

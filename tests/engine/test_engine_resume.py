@@ -193,25 +193,6 @@ def test_the_command_to_continue_is_the_present_one_with_another_checkpoint():
     )
 
 
-@pytest.mark.parametrize(
-    ("argv", "command"),
-    [
-        (["/venv/bin/ppkd", "train", "-c", "a.yml", "--resume=old"], "ppkd train -c a.yml -r out/x"),
-        (
-            ["/lib/ppkd/__main__.py", "train", "-c", "a.yml"],
-            f"{Path(sys.executable).name} -m ppkd train -c a.yml -r out/x",
-        ),
-        (
-            ["/venv/bin/ppkd", "eval", "-c", "a.yml"],
-            "resume=out/x in ppkd.TrainOptions, or tools/train.py with -r out/x",
-        ),
-        (["mine.py"], "resume=out/x in ppkd.TrainOptions, or tools/train.py with -r out/x"),
-    ],
-)
-def test_every_way_to_start_a_training_is_continued_in_its_own_way(argv, command):
-    assert continue_command(Path("out/x"), argv) == command
-
-
 class DrawingLoader(Loader):
     """Draws from NumPy's global stream when it starts, as Paddle's loader does for its workers."""
 

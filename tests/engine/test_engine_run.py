@@ -88,6 +88,7 @@ def test_training_evaluates_and_evaluation_of_the_file_gives_the_same_figures(se
     log = (folder / "train.log").read_text()
     for line in (
         "Environment: {'OMP_NUM_THREADS'",
+        "tf32 on GPUs: False",
         "TrainDataset: 12 images",
         "Model Params : ",
         "Model FLOPs : ",

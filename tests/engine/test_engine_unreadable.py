@@ -11,7 +11,7 @@ import pytest
 from data.reader_cases import make_config, write_coco
 from paddle import nn
 
-from ppkd.data import build_dataset, build_loader
+from ppkd.data import build_dataset, build_loader, build_reader
 from ppkd.engine.evaluation import evaluate
 from ppkd.metrics import COCOMetric, Metric, VOCMetric
 
@@ -34,7 +34,7 @@ def figure(folder: Path, kind: type[Metric]) -> float:
     cfg = make_config(folder / "c.yml", folder)
     dataset = build_dataset(cfg, "EvalDataset")
     metric = kind(dataset)
-    return evaluate(Oracle(), build_loader(cfg, "Eval", dataset), metric)[metric.headline]
+    return evaluate(Oracle(), build_loader(build_reader(cfg, "Eval"), dataset), metric)[metric.headline]
 
 
 @pytest.mark.parametrize("kind", [COCOMetric, VOCMetric])

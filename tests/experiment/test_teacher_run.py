@@ -12,7 +12,7 @@ import pytest
 from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
 from ppkd.distill.build import build_distiller, check_slim
-from ppkd.distill.teacher_run import with_teacher_run
+from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.experiment import TrainOptions, distill, train
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.serialization import read_pickle, read_weights
@@ -99,13 +99,13 @@ def run(teacher, tmp_path):
 )
 def test_the_best_weights_are_taken(run, stems, chosen):
     folder = run(*stems)
-    assert with_teacher_run(slim_of(folder))["teacher"]["weights"] == str(folder / chosen)
+    assert with_teacher_runs(slim_of(folder))["teacher"]["weights"] == str(folder / chosen)
 
 
 def test_an_incomplete_newer_checkpoint_is_passed_over(run):
     folder = run("0", "1")
     (folder / "1.pdopt").unlink()
-    assert with_teacher_run(slim_of(folder))["teacher"]["weights"] == str(folder / "0")
+    assert with_teacher_runs(slim_of(folder))["teacher"]["weights"] == str(folder / "0")
 
 
 def test_mistakes_name_the_folder_and_what_to_do(run, tmp_path):
@@ -125,6 +125,6 @@ def test_a_relative_folder_is_found_from_the_slim_file(run, tmp_path, monkeypatc
     slim = tmp_path / "slims" / "a.yml"
     slim.write_text(f"_BASE_: {root / SLIM}\nteacher: run\n")
     monkeypatch.chdir(root)
-    assert with_teacher_run(load_config(slim))["teacher"]["weights"] == str(folder / "0")
+    assert with_teacher_runs(load_config(slim))["teacher"]["weights"] == str(folder / "0")
     monkeypatch.chdir(tmp_path)
-    assert with_teacher_run(load_config(slim))["teacher"]["weights"] == "run/0"
+    assert with_teacher_runs(load_config(slim))["teacher"]["weights"] == "run/0"

@@ -121,7 +121,7 @@ def test_deformable_convolution_starts_as_a_plain_one():
     layer = backbone.res2[0].branch2b
     x = paddle.randn([1, 64, 6, 6])
     plain = paddle.nn.functional.conv2d(x, layer.conv.weight, padding=1)
-    assert paddle.allclose(layer._convolve(x), 0.5 * plain, atol=1e-5)
+    assert paddle.allclose(layer.convolve(x), 0.5 * plain, atol=1e-5)
 
 
 def test_names_of_long_stages():

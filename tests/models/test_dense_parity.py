@@ -83,12 +83,12 @@ def test_evaluation_tensors(evaluated, reference, bound, part):
     arrays = reference[1]
     assert len(evaluated[part]) == PARTS[part]
     for level, tensor in enumerate(evaluated[part]):
-        ours, key = tensor.numpy(), f"eval.{part}.{level}"
-        assert list(ours.shape) == arrays[f"{key}.shape"].tolist()
+        computed, key = tensor.numpy(), f"eval.{part}.{level}"
+        assert list(computed.shape) == arrays[f"{key}.shape"].tolist()
         atol = bound * np.abs(arrays[f"{key}.probe"]).max()
-        np.testing.assert_allclose(probe(ours), arrays[f"{key}.probe"], rtol=0, atol=atol)
-        np.testing.assert_allclose(ours[0].flatten()[:256], arrays[f"{key}.first"], rtol=0, atol=atol)
-        np.testing.assert_allclose(ours.astype("float64").std(), arrays[f"{key}.std"], rtol=bound)
+        np.testing.assert_allclose(probe(computed), arrays[f"{key}.probe"], rtol=0, atol=atol)
+        np.testing.assert_allclose(computed[0].flatten()[:256], arrays[f"{key}.first"], rtol=0, atol=atol)
+        np.testing.assert_allclose(computed.astype("float64").std(), arrays[f"{key}.std"], rtol=bound)
 
 
 def test_detections(evaluated, reference):
@@ -96,10 +96,10 @@ def test_detections(evaluated, reference):
     counts = arrays["eval.bbox_num"]
     np.testing.assert_array_equal(evaluated["bbox_num"].numpy(), counts)
     split = np.cumsum(counts)[:-1]
-    ours, theirs = np.split(evaluated["bbox"].numpy(), split), np.split(arrays["eval.bbox"], split)
-    for mine, expected in zip(ours, theirs, strict=True):
-        order = [np.lexsort((-rows[:, 1].round(4), rows[:, 0])) for rows in (mine, expected)]
-        np.testing.assert_allclose(mine[order[0]], expected[order[1]], rtol=1e-4, atol=1e-2)
+    computed, references = np.split(evaluated["bbox"].numpy(), split), np.split(arrays["eval.bbox"], split)
+    for rows_of_image, expected in zip(computed, references, strict=True):
+        order = [np.lexsort((-rows[:, 1].round(4), rows[:, 0])) for rows in (rows_of_image, expected)]
+        np.testing.assert_allclose(rows_of_image[order[0]], expected[order[1]], rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])

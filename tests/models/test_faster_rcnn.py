@@ -144,7 +144,7 @@ def test_boxes_join_the_proposals_that_train(model, batch):
         assert (labels < 3).sum() <= 6
 
 
-def test_evaluation_looks_at_the_best_proposals_and_draws_nothing(model, batch):
+def test_evaluation_takes_the_best_proposals_and_draws_nothing(model, batch):
     model.eval()
     with paddle.no_grad():
         record = model.extract(batch)
@@ -166,7 +166,7 @@ def test_images_without_annotation_train_at_their_best_proposals(model, batch):
     assert np.abs(rows(found, 1) - best[1].numpy()).max() > 0
 
 
-def test_a_teacher_looks_where_the_student_looks(config, model, batch):
+def test_a_teacher_answers_at_the_proposals_of_the_student(config, model, batch):
     paddle.seed(5)
     teacher = build_detector(config("FPN.out_channel=8"))
     teacher.eval()

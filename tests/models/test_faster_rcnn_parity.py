@@ -64,18 +64,18 @@ def second_stage(model, batch, record, reference):
     return {key: getattr(found, entry).numpy()[valid] for key, entry in names.items()}
 
 
-def compare(ours: np.ndarray, arrays: dict[str, np.ndarray], key: str) -> None:
-    assert list(ours.shape) == arrays[f"{key}.shape"].tolist()
+def compare(computed: np.ndarray, arrays: dict[str, np.ndarray], key: str) -> None:
+    assert list(computed.shape) == arrays[f"{key}.shape"].tolist()
     expected = arrays[f"{key}.probe"]
-    probe = ours.flatten()[np.linspace(0, ours.size - 1, 256).astype("int64")]
+    probe = computed.flatten()[np.linspace(0, computed.size - 1, 256).astype("int64")]
     np.testing.assert_allclose(probe, expected, rtol=0, atol=BOUND * np.abs(expected).max())
-    np.testing.assert_allclose(ours.astype("float64").std(), arrays[f"{key}.std"], rtol=BOUND)
+    np.testing.assert_allclose(computed.astype("float64").std(), arrays[f"{key}.std"], rtol=BOUND)
 
 
-def assert_same_rows(ours: np.ndarray, theirs: np.ndarray, atol: float) -> None:
+def assert_same_rows(computed: np.ndarray, expected_rows: np.ndarray, atol: float) -> None:
     """Equal up to the order of the rows."""
-    assert ours.shape == theirs.shape
-    near = np.abs(ours[:, None] - theirs[None]).max(axis=-1) <= atol
+    assert computed.shape == expected_rows.shape
+    near = np.abs(computed[:, None] - expected_rows[None]).max(axis=-1) <= atol
     assert near.any(axis=0).all()
     assert near.any(axis=1).all()
 
@@ -118,11 +118,11 @@ def test_detections(model, batch, reference, monkeypatch, key, threshold, limit)
     counts = arrays[f"{key}.bbox_num"]
     assert found["bbox_num"].tolist() == counts.tolist()
     split = np.cumsum(counts)[:-1]
-    for ours, theirs in zip(
+    for computed, expected_rows in zip(
         np.split(found["bbox"].numpy(), split), np.split(arrays[f"{key}.bbox"], split), strict=True
     ):
-        np.testing.assert_array_equal(np.sort(ours[:, 0]), np.sort(theirs[:, 0]))
-        assert_same_rows(ours, theirs, atol=1e-2)
+        np.testing.assert_array_equal(np.sort(computed[:, 0]), np.sort(expected_rows[:, 0]))
+        assert_same_rows(computed, expected_rows, atol=1e-2)
 
 
 def test_the_proposals_that_train_and_their_labels(model, batch, reference):

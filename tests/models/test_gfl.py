@@ -117,17 +117,17 @@ def test_quality_of_distributions(name):
     hyper, arrays = golden(name)
     module = DGQP(**{key: hyper[key] for key in ("reg_topk", "reg_channels", "add_mean")})
     names = {module.reg_conv1: "reg_conf.0", module.reg_conv2: "reg_conf.2"}
-    for conv, theirs in names.items():
-        conv.weight.set_value(fill(f"{theirs}.weight", conv.weight.shape))
-        conv.bias.set_value(fill(f"{theirs}.bias", conv.bias.shape))
+    for conv, published in names.items():
+        conv.weight.set_value(fill(f"{published}.weight", conv.weight.shape))
+        conv.bias.set_value(fill(f"{published}.bias", conv.bias.shape))
     quality = module(paddle.to_tensor(arrays["out.bbox_pred"]))
     logits = paddle.to_tensor(arrays["out.cls_logits"])
     rated = paddle.nn.functional.sigmoid(logits) * quality
     np.testing.assert_allclose(rated.numpy(), arrays["out.cls_score"], rtol=1e-5, atol=1e-7)
     (rated * paddle.to_tensor(arrays["in.upstream"])).sum().backward()
-    for conv, theirs in names.items():
-        assert_gradient(conv.weight, arrays[f"grad.param.{theirs}.weight"])
-        assert_gradient(conv.bias, arrays[f"grad.param.{theirs}.bias"])
+    for conv, published in names.items():
+        assert_gradient(conv.weight, arrays[f"grad.param.{published}.weight"])
+        assert_gradient(conv.bias, arrays[f"grad.param.{published}.bias"])
 
 
 def one_image(boxes: np.ndarray, labels: np.ndarray) -> Truth:
@@ -249,3 +249,15 @@ def test_a_file_of_the_reference_carries_over(root, tmp_path):
 def test_settings_that_do_not_fit_together(config, override, words):
     with pytest.raises(ConfigError, match=words):
         build_detector(config("gfl_r50_fpn_1x_coco", override))
+
+
+def test_a_batch_of_unsure_cells_is_divided_by_one(model, batches):
+    """Box terms are weighted by scores, whose sum is below 1 here: PaddleDetection divides by 1 then."""
+    batch = batches(128, 160, [1, 0], 3)
+    record = model.extract(batch)
+    unsure = record.replaced({"cls_logits": [paddle.full_like(level, -8.0) for level in record.cls_logits]})
+    unsurer = record.replaced({"cls_logits": [paddle.full_like(level, -9.0) for level in record.cls_logits]})
+    first, second = (model.loss(one, model.assign(one, batch)) for one in (unsure, unsurer))
+    for name in ("loss_bbox", "loss_dfl"):
+        factor = first[name].item() / second[name].item()
+        assert factor == pytest.approx((1 + np.exp(9)) / (1 + np.exp(8)), rel=1e-4)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import paddle
 import pytest
+from paddle import nn
 from paddle.nn import functional as F
 
 from ppkd.models.layers.activation import leaky_relu
+from ppkd.models.layers.conv_norm_act import ConvBNLeaky, ConvNormAct
+from ppkd.models.layers.folding import folded
 from ppkd.models.layers.norm import batch_norm
 from ppkd.models.layers.upsample import upsample2x
 
@@ -45,3 +48,31 @@ def test_a_frozen_norm_neither_trains_nor_drifts(frozen):
     assert norm.weight.stop_gradient is frozen
     assert norm.bias.stop_gradient is frozen
     assert (norm._mean == 0).all().item() is frozen
+
+
+@pytest.mark.parametrize("bias", [False, None])
+def test_a_folded_convolution_computes_the_same_in_evaluation_mode(bias):
+    conv, norm = nn.Conv2D(3, 5, 3, bias_attr=bias), nn.BatchNorm2D(5)
+    for tensor in (norm._mean, norm._variance, norm.weight, norm.bias):
+        tensor.set_value(paddle.rand([5]) + 0.5)
+    norm.eval()
+    x = paddle.randn([2, 3, 6, 6])
+    weight, shift = folded(conv, norm)
+    assert paddle.allclose(F.conv2d(x, weight, shift), norm(conv(x)), atol=1e-5)
+
+
+def test_a_unit_has_the_names_of_published_weights():
+    unit = ConvNormAct(3, 4, 3, names=("_conv", "_batch_norm"), norm=batch_norm(4), stride=2, act="relu")
+    norm = [f"_batch_norm.{name}" for name in ("weight", "bias", "_mean", "_variance")]
+    assert list(unit.state_dict()) == ["_conv.weight", *norm]
+    x = paddle.randn([1, 3, 7, 5])
+    assert unit(x).shape == [1, 4, 4, 3]
+    assert (unit(x) == F.relu(unit._batch_norm(unit._conv(x)))).all()
+    assert [name for name, _ in ConvBNLeaky(3, 4, 1).named_children()] == ["conv", "batch_norm"]
+
+
+def test_a_unit_without_norm_and_activation_is_its_convolution():
+    unit = ConvNormAct(3, 4, 1, names=("conv", "norm"), norm=None)
+    x = paddle.randn([1, 3, 2, 2])
+    assert (unit(x) == unit.conv(x)).all()
+    assert list(unit.state_dict()) == ["conv.weight"]

@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 
 from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
+from ppkd.models.postprocess.dense_decode import count_places, join_levels
 from ppkd.models.postprocess.multiclass_nms import MultiClassNMS
 from ppkd.models.postprocess.rcnn_box import RCNNBox
 from ppkd.models.postprocess.yolo_box import YOLOBox
@@ -84,3 +85,9 @@ def test_nothing_found_is_an_empty_table():
     result = post([raw], [[20.0, 16.0]], paddle.ones([2, 2]) * 32, paddle.ones([2, 2]))
     assert result["bbox"].shape == [0, 6]
     assert result["bbox_num"].tolist() == [0, 0]
+
+
+def test_places_are_counted_as_they_are_joined():
+    levels = [paddle.zeros([2, 3, 4, 6, 5]), paddle.zeros([2, 3, 4, 3, 2])]
+    assert count_places(levels) == [90, 18]
+    assert join_levels(levels).shape == [2, 108, 4]

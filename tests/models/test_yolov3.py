@@ -1,4 +1,4 @@
-"""The detector's contract: one record in both modes, shapes as in its spec, images that do not see one another."""
+"""The detector's contract: one record in both modes, shapes as in its spec, images apart from one another."""
 
 from __future__ import annotations
 

@@ -81,22 +81,24 @@ def test_inputs_are_the_references(case):
 @pytest.mark.parametrize("level", range(3))
 @pytest.mark.parametrize("part", ["backbone", "neck", "head"])
 def test_evaluation_tensors(case, evaluated, part, level):
-    ours, key = evaluated[part][level].numpy(), f"eval.{part}.{level}"
-    assert list(ours.shape) == case.arrays[f"{key}.shape"].tolist()
+    computed, key = evaluated[part][level].numpy(), f"eval.{part}.{level}"
+    assert list(computed.shape) == case.arrays[f"{key}.shape"].tolist()
     scale = np.abs(case.arrays[f"{key}.probe"]).max()
-    np.testing.assert_allclose(probe(ours), case.arrays[f"{key}.probe"], rtol=0, atol=EVAL_BOUND * scale)
-    np.testing.assert_allclose(ours[0].flatten()[:256], case.arrays[f"{key}.first"], rtol=0, atol=EVAL_BOUND * scale)
-    np.testing.assert_allclose(ours.astype("float64").std(), case.arrays[f"{key}.std"], rtol=EVAL_BOUND)
+    np.testing.assert_allclose(probe(computed), case.arrays[f"{key}.probe"], rtol=0, atol=EVAL_BOUND * scale)
+    np.testing.assert_allclose(
+        computed[0].flatten()[:256], case.arrays[f"{key}.first"], rtol=0, atol=EVAL_BOUND * scale
+    )
+    np.testing.assert_allclose(computed.astype("float64").std(), case.arrays[f"{key}.std"], rtol=EVAL_BOUND)
 
 
 def test_detections(case, evaluated):
     counts = case.arrays["eval.bbox_num"]
     np.testing.assert_array_equal(evaluated["bbox_num"].numpy(), counts)
     split = np.cumsum(counts)[:-1]
-    ours, theirs = np.split(evaluated["bbox"].numpy(), split), np.split(case.arrays["eval.bbox"], split)
-    for mine, reference in zip(ours, theirs, strict=True):
-        order = [np.lexsort((-rows[:, 1].round(4), rows[:, 0])) for rows in (mine, reference)]
-        np.testing.assert_allclose(mine[order[0]], reference[order[1]], rtol=1e-4, atol=1e-2)
+    computed, references = np.split(evaluated["bbox"].numpy(), split), np.split(case.arrays["eval.bbox"], split)
+    for rows_of_image, reference in zip(computed, references, strict=True):
+        order = [np.lexsort((-rows[:, 1].round(4), rows[:, 0])) for rows in (rows_of_image, reference)]
+        np.testing.assert_allclose(rows_of_image[order[0]], reference[order[1]], rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize("mode", LOSS_BOUND)
@@ -119,12 +121,12 @@ def test_running_statistics_after_a_step(case):
     assert names
     for key in names:
         expected = case.arrays[key]
-        ours = state[key.removeprefix("train.running.")].numpy()[:256]
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+        computed = state[key.removeprefix("train.running.")].numpy()[:256]
+        np.testing.assert_allclose(computed, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
 def test_targets(case):
-    """Our sparse targets, laid out as the reader of the reference lays out its dense ones."""
+    """The sparse targets, laid out as the reader of the reference lays out its dense ones."""
     record = case.reset().extract(case.batch)
     for level, target in enumerate(reversed(case.model.assign(record, case.batch).levels)):
         expected = case.arrays[f"in.target{level}"]

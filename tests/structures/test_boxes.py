@@ -42,14 +42,14 @@ def test_iou_in_a_batch_equals_a_loop():
     low, size = draw.uniform(0, 5, (2, 7, 2)), draw.uniform(0.1, 4, (2, 7, 2))
     boxes = np.concatenate([low, low + size], -1).astype("float32")
     first, second = boxes[:, :3], boxes[:, 3:]
-    ours = pairwise_iou(paddle.to_tensor(first), paddle.to_tensor(second)).numpy()
+    found = pairwise_iou(paddle.to_tensor(first), paddle.to_tensor(second)).numpy()
     for image in range(2):
         for i, a in enumerate(first[image]):
             for j, b in enumerate(second[image]):
                 wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
                 shared = max(wide, 0) * max(high, 0)
                 total = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-                assert ours[image, i, j] == pytest.approx(shared / total, abs=1e-6)
+                assert found[image, i, j] == pytest.approx(shared / total, abs=1e-6)
 
 
 def test_size_iou_ignores_position():

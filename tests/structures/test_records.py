@@ -97,6 +97,12 @@ def test_replaced_changes_these_entries_alone():
     assert record.proposals[0, 0, 0].item() == 0
 
 
+def test_the_size_of_the_input_stays_whatever_is_cut():
+    record = dataclasses.replace(numbered(), size=paddle.to_tensor([32, 48]))
+    cuts = [record.images(paddle.to_tensor([1])), record.only({"neck"}), record.map(paddle.abs), record.replaced({})]
+    assert all(cut.size is record.size for cut in cuts)
+
+
 def test_map_reaches_every_tensor():
     doubled = numbered().map(lambda tensor: tensor * 2)
     assert doubled.real.tolist() == numbered().real.tolist()

@@ -10,18 +10,20 @@ from paddle import Tensor
 
 from ppkd.distill.cells.anchors import centred_anchors
 from ppkd.distill.cells.boxes import cells_inside, cells_of_anchors
-from ppkd.distill.cells.levels import box_levels
+from ppkd.distill.cells.levels import box_levels, second_level_side
 from ppkd.structures.truth import Truth
 
 
 class BySize(ABC):
     """Cells by boxes, each on one level alone, which its size decides: the finest for the smallest."""
 
+    second_level_side: float | None = None
     by_size: bool = True
 
     def masks(self, truth: Truth, levels: Sequence[tuple[int, int, int]]) -> list[Tensor]:
         """1 in the chosen cells, else 0: float32 [N, H, W] for each of ``levels``, stride, height and width."""
-        level = box_levels(truth.boxes, len(levels))
+        second = self.second_level_side or second_level_side(*levels[0])
+        level = box_levels(truth.boxes, len(levels), second=second)
         chosen = [truth.real & (level == rank) if self.by_size else truth.real for rank in range(len(levels))]
         return [self.mask(truth.boxes, boxes, *size) for boxes, size in zip(chosen, levels, strict=True)]
 
@@ -32,7 +34,14 @@ class BySize(ABC):
 
 @dataclass(frozen=True)
 class InsideCells(BySize):
-    """The cells inside of boxes."""
+    """The cells inside of boxes.
+
+    Attributes:
+        second_level_side: side in pixels of the boxes that begin the second level; by default
+            :func:`ppkd.distill.cells.levels.second_level_side` of the finest compared level. The published code has 56.
+    """
+
+    second_level_side: float | None = None
 
     def mask(self, boxes: Tensor, chosen: Tensor, stride: int, height: int, width: int) -> Tensor:
         """1 inside of the chosen boxes."""
@@ -49,12 +58,14 @@ class AnchorCells(BySize):
         threshold: share of the best overlap.
         by_size: a box is for one level alone, which its size decides; else it is for all, as the paper of FGFI has it
             for its only level.
+        second_level_side: as in :class:`InsideCells`.
     """
 
     anchor_scales: tuple[float, ...] = (8.0,)
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     threshold: float = 0.5
     by_size: bool = True
+    second_level_side: float | None = None
 
     def mask(self, boxes: Tensor, chosen: Tensor, stride: int, height: int, width: int) -> Tensor:
         """1 in the cells whose anchors are near the chosen boxes."""

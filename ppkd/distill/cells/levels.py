@@ -1,27 +1,44 @@
 """Which pyramid level a box belongs to and which cells it covers there, as DeFeat and Global Knowledge have it.
 
-The rules are those of the published code of DeFeat (arXiv 2103.14475) and of its successors, peculiarities included.
+The rules are those of the published code of DeFeat (arXiv 2103.14475) and of its successors, peculiarities included,
+except that the sizes that belong to a level follow the strides and the input, see :func:`second_level_side`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import paddle
 from paddle import Tensor
 
-FINEST = 56.0
-"""Boxes of this side in pixels begin the second level."""
+PUBLISHED_SIDE = 56.0
+"""Boxes of this side in pixels begin the second level where levels begin at :data:`PUBLISHED_STRIDE`."""
+PUBLISHED_STRIDE = 4
+PUBLISHED_INPUT = math.sqrt(800 * 1333)
+"""The root of the area of the published input, in pixels."""
 
 
-def box_levels(boxes: Tensor, count: int, *, inclusive: bool = True) -> Tensor:
+def second_level_side(stride: int, height: int, width: int) -> float:
+    """The side in pixels of the boxes that begin the second level, where the finest has ``height`` x ``width`` cells.
+
+    It is 56 where the finest ``stride`` is 4 and the input about 800 x 1333 pixels, as published, and in proportion to
+    both; of the input the whole octave counts, because levels are octaves, so that every input whose area has a root
+    from 731 to 1460 pixels is as published. The published code has 56 whatever strides and input are, which puts all
+    boxes of small images on the finest level.
+    """
+    octave = round(math.log2(math.sqrt(height * width) * stride / PUBLISHED_INPUT))
+    return PUBLISHED_SIDE * stride / PUBLISHED_STRIDE * 2.0**octave
+
+
+def box_levels(boxes: Tensor, count: int, *, second: float = PUBLISHED_SIDE, inclusive: bool = True) -> Tensor:
     """The level of corner ``boxes`` (..., 4) in pixels among ``count``, 0 the finest: int64 (...,).
 
-    floor(log2(sqrt((w + 1) (h + 1)) / 56 + 1e-6)), clipped; whatever the strides of the levels are. Not ``inclusive``
-    leaves the two ones away, as extractors of RoI features do.
+    floor(log2(sqrt((w + 1) (h + 1)) / second + 1e-6)), clipped; ``second`` is the side of the boxes that begin the
+    second level. Not ``inclusive`` leaves the two ones away, as extractors of RoI features do.
     """
     width, height = ((boxes[..., i + 2] - boxes[..., i] + float(inclusive)).clip(min=0) for i in (0, 1))
-    level = (paddle.sqrt(width * height) / FINEST + 1e-6).log2().floor()
+    level = (paddle.sqrt(width * height) / second + 1e-6).log2().floor()
     return level.clip(0, count - 1).astype("int64")
 
 

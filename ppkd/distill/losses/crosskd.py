@@ -17,7 +17,7 @@ from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.postprocess.dense_decode import count_places, join_levels
-from ppkd.structures import DetectorSpec, Record, best_scores
+from ppkd.structures import Basis, DetectorSpec, Record, best_scores
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import SpecError
 
@@ -153,10 +153,12 @@ def with_statistics_of(model: Tensor, feature: Tensor) -> Tensor:
     )
 
 
-def _places(spec: DetectorSpec) -> list[tuple[int, int]]:
-    """The stride and the anchors of every level at which the head gives classes; empty where it has no such grid."""
+def _places(spec: DetectorSpec) -> list[tuple[int, int, Basis | None]]:
+    """Stride, number and sizes of the anchors of every level at which the head gives classes; empty without a grid."""
     return [
-        (level.stride, level.anchors) for name in spec.of("class", kind="grid") for level in spec.entries[name].levels
+        (level.stride, level.anchors, None if entry.basis is None else entry.basis.at(i))
+        for entry in (spec.entries[name] for name in spec.of("class", kind="grid"))
+        for i, level in enumerate(entry.levels)
     ]
 
 

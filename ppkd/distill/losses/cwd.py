@@ -38,21 +38,21 @@ class CWDFeatureLoss(nn.Layer):
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
-        ours = stu_feature if self.align is None else self.align(stu_feature)
-        theirs = tea_feature.detach()
+        student = stu_feature if self.align is None else self.align(stu_feature)
+        teacher = tea_feature.detach()
         if self.normalize:
-            ours, theirs = feature_norm(ours), feature_norm(theirs)
-        rows = (ours.flatten(2).flatten(0, 1) / self.tau, theirs.flatten(2).flatten(0, 1) / self.tau)
+            student, teacher = feature_norm(student), feature_norm(teacher)
+        rows = (student.flatten(2).flatten(0, 1) / self.tau, teacher.flatten(2).flatten(0, 1) / self.tau)
         return _divergence(*rows) * (self.loss_weight * self.tau**2)
 
 
-def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Mean KL(softmax(theirs) || softmax(ours)) of the rows of logits (M, cells): cross entropy less entropy.
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean KL(softmax(teacher) || softmax(student)) of the rows of logits (M, cells): cross entropy less entropy.
 
     Both are one fused kernel, where ``log_softmax`` on a processor takes fifty times as long.
     """
-    target = F.softmax(theirs, axis=1)
-    cross, own = (F.cross_entropy(logits, target, soft_label=True, reduction="none") for logits in (ours, theirs))
+    target = F.softmax(teacher, axis=1)
+    cross, own = (F.cross_entropy(logits, target, soft_label=True, reduction="none") for logits in (student, teacher))
     return (cross - own).mean()
 
 

@@ -64,34 +64,34 @@ class FGDFeatureLoss(nn.Layer):
         the size of the image before padding, while the map covers the padded image.
         """
         truth = as_truth(truth)
-        ours = stu_feature if self.align is None else self.align(stu_feature)
-        theirs = tea_feature.detach()
+        student = stu_feature if self.align is None else self.align(stu_feature)
+        teacher = tea_feature.detach()
         if self.normalize:
-            ours, theirs = feature_norm(ours), feature_norm(theirs)
-        height, width = theirs.shape[2:]
+            student, teacher = feature_norm(student), feature_norm(teacher)
+        height, width = teacher.shape[2:]
         foreground, background = box_masks(truth.boxes, truth.image_shape, height, width)
         cells = (self.alpha_fgd * foreground + self.beta_fgd * background).flatten(1)
-        loss = self._terms(ours.flatten(2), theirs.flatten(2), cells)
-        return loss * (self.loss_weight / theirs.shape[0])
+        loss = self._terms(student.flatten(2), teacher.flatten(2), cells)
+        return loss * (self.loss_weight / teacher.shape[0])
 
-    def _terms(self, ours: Tensor, theirs: Tensor, cells: Tensor) -> Tensor:
+    def _terms(self, student: Tensor, teacher: Tensor, cells: Tensor) -> Tensor:
         """All terms for maps [N, C, HW], summed over images; ``cells`` [N, HW] weighs the squared differences.
 
         The relation term is expanded, sum (D + r)^2 = sum D^2 + 2 r sum D + HW r^2 with r per channel, so that
         D = S - T is squared once for all terms, and sums over cells are matrix products.
         """
-        spatial, channel = self._attention(theirs)
-        our_spatial, our_channel = self._attention(ours)
-        attention = (our_spatial - spatial).abs().sum() + (our_channel - channel).abs().sum()
+        spatial, channel = self._attention(teacher)
+        student_spatial, student_channel = self._attention(student)
+        attention = (student_spatial - spatial).abs().sum() + (student_channel - channel).abs().sum()
 
-        context, total = _pool(ours, self.conv_mask_s)
-        their_context, their_total = _pool(theirs, self.conv_mask_t)
-        shift = self.stu_conv_block(context).flatten(1) - self.tea_conv_block(their_context).flatten(1)
+        context, total = _pool(student, self.conv_mask_s)
+        teacher_context, teacher_total = _pool(teacher, self.conv_mask_t)
+        shift = self.stu_conv_block(context).flatten(1) - self.tea_conv_block(teacher_context).flatten(1)
 
-        gap = ours - theirs
+        gap = student - teacher
         weights = paddle.stack([spatial * cells, paddle.ones_like(cells)], axis=2)
         focal, square = paddle.matmul(gap * gap, weights).unbind(axis=2)
-        relation = square + 2.0 * shift * (total - their_total) + ours.shape[2] * shift * shift
+        relation = square + 2.0 * shift * (total - teacher_total) + student.shape[2] * shift * shift
         return (channel * focal + self.lambda_fgd * relation).sum() + self.gamma_fgd * attention
 
     def _attention(self, feature: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from ppkd.distill.cells.regions import RegionFinder, Regions
 from ppkd.distill.loss import Wiring
 from ppkd.distill.region_kd import Region, RegionKD
 from ppkd.distill.side import Progress, Side
+from ppkd.models.losses.normaliser import sum_over_batch
 from ppkd.structures import DetectorSpec, Record, best_scores
 from ppkd.structures.truth import Truth
 
@@ -29,6 +30,10 @@ class LD(RegionKD):
       by the probability of the class and, where the record has one, its quality, as published for GFLV2. It is not
       divided by the sum of these weights, which GFL's own box losses are;
     * ``valuable`` weighs the cells of the valuable localisation region by their overlap with the box and divides by 16.
+
+    The sum is over all images of an update, however many processes and accumulated batches they are divided among. The
+    published code sums over each process's images, 2 or 3, and averages over processes: with n processes divide the
+    weight by n to repeat it.
 
     Published are both, with weight 0.25 and T 10 each. A teacher of the student's architecture makes it Self-LD. The
     classes of the two detectors may differ.
@@ -66,7 +71,7 @@ class LD(RegionKD):
 
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
-        return super().forward(student, teacher, truth, at) / DIVISOR[self.region]
+        return sum_over_batch(super().forward(student, teacher, truth, at)) / DIVISOR[self.region]
 
     def weights(self, record: Record, regions: Regions) -> list[Tensor]:
         """The weight of its cell for each of the four sides."""

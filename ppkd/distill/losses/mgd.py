@@ -10,7 +10,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.level_wise import level_wise
-from ppkd.distill.maps import align_conv, feature_norm
+from ppkd.distill.maps import align_conv, default_conv, feature_norm
 
 WINDOW = 11
 SIGMA = 1.5
@@ -53,23 +53,23 @@ class MGDFeatureLoss(nn.Layer):
         self.lambda_mgd, self.mask_on_channel = lambda_mgd, mask_on_channel
         self.align = align_conv(student_channels, teacher_channels, bias=align_bias)
         self.generation = nn.Sequential(
-            nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
+            default_conv(teacher_channels, teacher_channels, 3),
             nn.ReLU(),
-            nn.Conv2D(teacher_channels, teacher_channels, 3, padding=1),
+            default_conv(teacher_channels, teacher_channels, 3),
         )
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
-        ours = stu_feature if self.align is None else self.align(stu_feature)
-        theirs = tea_feature.detach()
+        student = stu_feature if self.align is None else self.align(stu_feature)
+        teacher = tea_feature.detach()
         if self.training and self.lambda_mgd:
-            ours = ours * self._mask(ours)
-        ours = self.generation(ours)
+            student = student * self._mask(student)
+        student = self.generation(student)
         if self.normalize:
-            ours, theirs = feature_norm(ours), feature_norm(theirs)
+            student, teacher = feature_norm(student), feature_norm(teacher)
         if self.loss_func == "ssim":
-            return self.loss_weight * ((1.0 - ssim(ours, theirs)) / 2.0).clip(0.0, 1.0)
-        return F.mse_loss(ours, theirs, reduction="sum") * (self.loss_weight / theirs.shape[0])
+            return self.loss_weight * ((1.0 - ssim(student, teacher)) / 2.0).clip(0.0, 1.0)
+        return F.mse_loss(student, teacher, reduction="sum") * (self.loss_weight / teacher.shape[0])
 
     def _mask(self, feature: Tensor) -> Tensor:
         images, channels, height, width = feature.shape

@@ -33,11 +33,11 @@ class MimicFeatureLoss(nn.Layer):
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
-        ours = stu_feature if self.align is None else self.align(stu_feature)
-        theirs = tea_feature.detach()
+        student = stu_feature if self.align is None else self.align(stu_feature)
+        teacher = tea_feature.detach()
         if self.normalize:
-            ours, theirs = feature_norm(ours), feature_norm(theirs)
-        return F.mse_loss(ours, theirs) * self.loss_weight
+            student, teacher = feature_norm(student), feature_norm(teacher)
+        return F.mse_loss(student, teacher) * self.loss_weight
 
 
 Mimic = register(level_wise(MimicFeatureLoss, notes="No setting of it is published for detectors.", paper="1412.6550"))

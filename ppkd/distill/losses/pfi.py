@@ -10,7 +10,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.loss import DistillLoss, Wiring
-from ppkd.distill.maps import require_equal_channels
+from ppkd.distill.maps import default_conv, require_equal_channels
 from ppkd.distill.pairing import common_levels
 from ppkd.distill.side import Progress, Side
 from ppkd.structures import DetectorSpec
@@ -48,7 +48,7 @@ class PFIFeatureLoss(nn.Layer):
         if not adapt:
             require_equal_channels("PFI.adapt is false", student_channels, teacher_channels, "set it to true")
         self.prediction = prediction
-        self.adapt = nn.Conv2D(student_channels, teacher_channels, 1) if adapt else nn.Identity()
+        self.adapt = default_conv(student_channels, teacher_channels, 1) if adapt else nn.Identity()
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, stu_logits: Tensor, tea_logits: Tensor) -> Tensor:
         """The loss of features [N, C, H, W] and class logits [N, K, H, W], a scalar."""

@@ -39,15 +39,15 @@ class PKDFeatureLoss(nn.Layer):
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], whose H and W may differ, a scalar; ``truth`` is not read."""
-        ours, theirs = stu_feature, tea_feature.detach()
-        if ours.shape[2:] != theirs.shape[2:]:
+        student, teacher = stu_feature, tea_feature.detach()
+        if student.shape[2:] != teacher.shape[2:]:
             if self.resize_stu:
-                ours = F.interpolate(ours, theirs.shape[2:], mode="bilinear")
+                student = F.interpolate(student, teacher.shape[2:], mode="bilinear")
             else:
-                theirs = F.interpolate(theirs, ours.shape[2:], mode="bilinear")
+                teacher = F.interpolate(teacher, student.shape[2:], mode="bilinear")
         if self.normalize:
-            ours, theirs = feature_norm(ours), feature_norm(theirs)
-        return F.mse_loss(ours, theirs) * (0.5 * self.loss_weight)
+            student, teacher = feature_norm(student), feature_norm(teacher)
+        return F.mse_loss(student, teacher) * (0.5 * self.loss_weight)
 
 
 PKD = register(

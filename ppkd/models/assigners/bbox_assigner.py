@@ -18,7 +18,8 @@ class BBoxAssigner:
     """``batch_size_per_im`` proposals of each image train, at most ``fg_fraction`` of them on objects.
 
     A proposal is on an object if it overlaps a box by ``fg_thresh`` or more, background if it overlaps every box by
-    less than ``bg_thresh``. ``use_random`` false takes the best-scored instead of random ones.
+    less than ``bg_thresh``. ``use_random`` false takes the best-scored instead of random ones. No proposal is on a box
+    around a crowd; with ``ignore_thresh`` above 0 those that overlap one by more do not count.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class BBoxAssigner:
         fg_fraction: float = 0.25,
         fg_thresh: float = 0.5,
         bg_thresh: float = 0.5,
+        ignore_thresh: float = -1.0,
         use_random: bool = True,
     ):
         self.num_classes = num_classes
@@ -36,6 +38,7 @@ class BBoxAssigner:
         self.batch_size_per_im = batch_size_per_im
         self.fg_fraction = fg_fraction
         self.use_random = use_random
+        self.ignore_thresh = ignore_thresh
         self.matcher = MaxIoUAssigner(positive_overlap=fg_thresh, negative_overlap=bg_thresh, allow_low_quality=False)
 
     def choose(
@@ -48,7 +51,7 @@ class BBoxAssigner:
         """
         proposals = paddle.concat([proposals, truth.boxes], axis=1)
         valid = paddle.concat([valid, truth.scores > 0], axis=1)
-        matches = self.matcher(proposals, truth)
+        matches = self.matcher(proposals, truth, crowd_overlap=self.ignore_thresh)
         images, candidates = valid.shape
         everywhere = paddle.ones([images], dtype="bool") if labelled is None else labelled
         chosen = sample(
@@ -66,7 +69,7 @@ class BBoxAssigner:
 
     def __call__(self, proposals: Tensor, valid: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
         """Labels int64 [N, R] and boxes float32 [N, R, 4] as in ``TwoStageTargets`` of ``proposals`` [N, R, 4]."""
-        matches = self.matcher(proposals, truth)
+        matches = self.matcher(proposals, truth, crowd_overlap=self.ignore_thresh)
         return self._labels(matches, valid, truth), take_rows(truth.boxes, matches.box)
 
     def _labels(self, matches: Matches, valid: Tensor, truth: Truth) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import paddle
 from paddle import Tensor
 
 from ppkd.config import register
@@ -40,10 +41,26 @@ class MaxIoUAssigner:
         self.negative_overlap = negative_overlap
         self.allow_low_quality = allow_low_quality
 
-    def __call__(self, anchors: Tensor, truth: Truth) -> Matches:
-        """Matches of corner ``anchors`` float32 [P, 4], or [N, P, 4] of each image; padding matches nothing."""
-        boxes = truth.boxes * (truth.scores > 0).astype("float32").unsqueeze(-1)
-        overlap = pairwise_iou(boxes, anchors)
+    def __call__(self, anchors: Tensor, truth: Truth, *, crowd_overlap: float | None = None) -> Matches:
+        """Matches of corner ``anchors`` float32 [P, 4], or [N, P, 4] of each image; padding matches nothing.
+
+        Boxes around crowds are boxes like others unless ``crowd_overlap`` is given: then nothing matches them, and
+        where that is above 0 anchors that overlap one by more are ignored, except in images of crowds alone, where
+        all anchors are negative. PaddleDetection's two-stage detectors have one, its RetinaNet has none.
+        """
+        real = (truth.scores > 0).astype("float32")
+        overlap = pairwise_iou(truth.boxes * real.unsqueeze(-1), anchors)
+        if crowd_overlap is None or truth.crowd is None:
+            return self._match(overlap)
+        crowd = truth.crowd.unsqueeze(-1)
+        objects = (real * (1 - truth.crowd)).sum(axis=1, keepdim=True) > 0
+        near = (overlap * crowd).max(axis=1) > crowd_overlap if crowd_overlap > 0 else paddle.zeros_like(objects)
+        ignored = near & objects
+        found = self._match(overlap * (1 - crowd) * (~ignored).astype("float32").unsqueeze(1))
+        return Matches(found.box, found.positive, found.negative & ~ignored)
+
+    def _match(self, overlap: Tensor) -> Matches:
+        """Matches by the ``overlap`` [N, M, P] of boxes and anchors."""
         best = overlap.max(axis=1)
         positive = best >= self.positive_overlap
         if self.allow_low_quality:

@@ -20,7 +20,8 @@ class RPNTargetAssign:
 
     An anchor is on an object if it overlaps a box by ``positive_overlap`` or more, or if none overlaps that box more;
     it is background if it overlaps every box by less than ``negative_overlap``. ``use_random`` false takes the first
-    anchors instead of random ones.
+    anchors instead of random ones. No anchor is on a box around a crowd; with ``ignore_thresh`` above 0 anchors that
+    overlap one by more do not count.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class RPNTargetAssign:
         fg_fraction: float = 0.5,
         positive_overlap: float = 0.7,
         negative_overlap: float = 0.3,
+        ignore_thresh: float = -1.0,
         use_random: bool = True,
     ):
         check_sample("RPNTargetAssign", batch_size_per_im, fg_fraction)
         self.batch_size_per_im = batch_size_per_im
         self.fg_fraction = fg_fraction
         self.use_random = use_random
+        self.ignore_thresh = ignore_thresh
         self.matcher = MaxIoUAssigner(positive_overlap=positive_overlap, negative_overlap=negative_overlap)
 
     def __call__(self, anchors: Tensor, truth: Truth, *, shuffled: bool) -> AnchorTargets:
@@ -43,7 +46,7 @@ class RPNTargetAssign:
 
         Unless ``shuffled`` the first anchors are taken.
         """
-        matches = self.matcher(anchors, truth)
+        matches = self.matcher(anchors, truth, crowd_overlap=self.ignore_thresh)
         images, count = matches.positive.shape
         random = paddle.ones([images], dtype="bool") if shuffled and self.use_random else None
         chosen = sample(

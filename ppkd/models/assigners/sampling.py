@@ -24,11 +24,11 @@ class Sample:
 
 
 def check_sample(asker: str, count: int, fraction: float) -> None:
-    """Raise :class:`ConfigError` unless a sample of so many rows has room for a positive one."""
+    """Raise :class:`ConfigError` unless a sample of so many rows can hold a positive one."""
     if not 1 <= int(count * fraction) <= count:
         raise ConfigError(
             f"{asker}.batch_size_per_im is {count} and fg_fraction {fraction}: expected a fraction of 0..1 that leaves "
-            "room for one positive at least."
+            "one positive at least must fit."
         )
 
 
@@ -43,8 +43,8 @@ def sample(positive: Tensor, negative: Tensor, priority: Tensor, *, count: int, 
     best, first = paddle.topk(paddle.where(positive, priority, none), min(int(count * fraction), candidates), axis=1)
     wanted = best >= 0
     best, second = paddle.topk(paddle.where(negative, priority, none), min(count, candidates), axis=1)
-    room = count - wanted.astype("int64").sum(axis=1, keepdim=True)
-    filling = (best >= 0) & (paddle.arange(best.shape[1]) < room)
+    left = count - wanted.astype("int64").sum(axis=1, keepdim=True)
+    filling = (best >= 0) & (paddle.arange(best.shape[1]) < left)
     return Sample(paddle.concat([first, second], axis=1), paddle.concat([wanted, filling], axis=1))
 
 

@@ -9,7 +9,8 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
+from ppkd.models.layers.activation import Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.csp import EffectiveSE, RepBlock
 from ppkd.models.layers.norm import NormType
 from ppkd.structures import LevelSpec

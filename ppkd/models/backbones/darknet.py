@@ -9,7 +9,7 @@ from typing import Literal
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.models.layers.conv_bn import ConvBNLeaky
+from ppkd.models.layers.conv_norm_act import ConvBNLeaky
 from ppkd.models.layers.norm import NormType, freeze
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError

@@ -10,7 +10,7 @@ from paddle.nn.initializer import KaimingNormal
 
 from ppkd.config import register
 from ppkd.models.backbones.mobilenet_v3 import multiple_of_8
-from ppkd.models.layers.conv_bn_act import ConvBNAct
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.depthwise import DepthwiseSeparable
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Literal
 
 from paddle import ParamAttr, Tensor, nn
-from paddle.nn import functional as F
 from paddle.nn.initializer import Dirac, KaimingNormal
 from paddle.regularizer import L2Decay
 
 from ppkd.config import register
+from ppkd.models.layers.conv_norm_act import ConvNormAct
 from ppkd.models.layers.norm import NormType, batch_norm
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
@@ -30,7 +30,7 @@ BLOCKS = (
 )
 
 
-class ConvBNReLU(nn.Layer):
+class ConvBNReLU(ConvNormAct):
     """Convolution without bias, batch normalisation, ReLU.
 
     A depthwise kernel (``groups`` above 1) starts as the identity. Thirteen random ones in a row, without shortcuts,
@@ -49,23 +49,18 @@ class ConvBNReLU(nn.Layer):
         conv_decay: float,
         norm_decay: float,
     ):
-        super().__init__()
         initializer = KaimingNormal() if groups == 1 else Dirac(groups)
-        self._conv = nn.Conv2D(
+        super().__init__(
             in_channels,
             out_channels,
             kernel,
+            names=("_conv", "_batch_norm"),
+            norm=batch_norm(out_channels, decay=norm_decay),
             stride=stride,
-            padding=(kernel - 1) // 2,
             groups=groups,
+            act="relu",
             weight_attr=ParamAttr(learning_rate=lr, initializer=initializer, regularizer=L2Decay(conv_decay)),
-            bias_attr=False,
         )
-        self._batch_norm = batch_norm(out_channels, decay=norm_decay)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride]."""
-        return F.relu(self._batch_norm(self._conv(x)))
 
 
 class DepthwiseSeparable(nn.Layer):

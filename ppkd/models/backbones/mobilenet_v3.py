@@ -7,10 +7,10 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from paddle import ParamAttr, Tensor, nn
-from paddle.nn import functional as F
 from paddle.regularizer import L2Decay
 
 from ppkd.config import register
+from ppkd.models.layers.conv_norm_act import ConvNormAct
 from ppkd.models.layers.norm import NormType, batch_norm
 from ppkd.models.layers.squeeze_excite import SqueezeExcite
 from ppkd.structures import LevelSpec
@@ -64,7 +64,7 @@ BLOCKS: dict[str, tuple[Block, ...]] = {
 }
 
 
-class ConvBN(nn.Layer):
+class ConvBN(ConvNormAct):
     """Convolution without bias, batch normalisation and, unless ``act`` is None, an activation."""
 
     def __init__(
@@ -81,26 +81,17 @@ class ConvBN(nn.Layer):
         norm_decay: float,
         freeze_norm: bool,
     ):
-        super().__init__()
-        self._act = act
-        self.conv = nn.Conv2D(
+        super().__init__(
             in_channels,
             out_channels,
             kernel,
+            names=("conv", "bn"),
+            norm=batch_norm(out_channels, decay=norm_decay, frozen=freeze_norm, lr=lr),
             stride=stride,
-            padding=(kernel - 1) // 2,
             groups=groups,
+            act=act,
             weight_attr=ParamAttr(learning_rate=lr, regularizer=L2Decay(conv_decay)),
-            bias_attr=False,
         )
-        self.bn = batch_norm(out_channels, decay=norm_decay, frozen=freeze_norm, lr=lr)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride]."""
-        x = self.bn(self.conv(x))
-        if self._act is None:
-            return x
-        return F.relu(x) if self._act == "relu" else F.hardswish(x)
 
 
 class InvertedResidual(nn.Layer):

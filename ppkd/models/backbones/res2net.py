@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 import paddle
 from paddle import Tensor, nn
@@ -69,8 +69,6 @@ class Res2Net(ResidualBackbone):
     of :class:`ResNet`.
     """
 
-    stem_name: ClassVar[str] = "res1"
-
     def __init__(
         self,
         *,
@@ -88,7 +86,7 @@ class Res2Net(ResidualBackbone):
         dcn_v2_stages: Sequence[int] = (-1,),
         num_stages: int = 4,
     ):
-        super().__init__(num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
+        super().__init__(stem_name="res1", num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
         make = partial(ConvNorm, norm_decay=norm_decay, freeze_norm=freeze_norm)
         self.res1 = stem(variant, "conv1", make)
         channels = WIDTHS[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
@@ -23,9 +22,7 @@ class ResidualBackbone(nn.Layer):
     ``stem_name`` is the sublayer that is the stem. Raises :class:`ConfigError` for stages that do not exist.
     """
 
-    stem_name: ClassVar[str]
-
-    def __init__(self, *, num_stages: int, return_idx: Sequence[int], lr_mult_list: Sequence[float]):
+    def __init__(self, *, stem_name: str, num_stages: int, return_idx: Sequence[int], lr_mult_list: Sequence[float]):
         super().__init__()
         name = type(self).__name__
         if not 1 <= num_stages <= 4 or len(lr_mult_list) != 4:
@@ -35,6 +32,7 @@ class ResidualBackbone(nn.Layer):
             )
         if not return_idx or not set(return_idx) <= set(range(num_stages)):
             raise ConfigError(f"{name}.return_idx is {list(return_idx)}: choose stages 0..{num_stages - 1}.")
+        self.stem_name = stem_name
         self.num_stages = num_stages
         self.return_idx = tuple(return_idx)
 

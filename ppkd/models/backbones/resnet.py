@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 from paddle import nn
 
@@ -35,8 +35,6 @@ class ResNet(ResidualBackbone):
     running statistics. ``groups`` and ``base_width`` above their defaults make a ResNeXt.
     """
 
-    stem_name: ClassVar[str] = "conv1"
-
     def __init__(
         self,
         *,
@@ -53,7 +51,7 @@ class ResNet(ResidualBackbone):
         dcn_v2_stages: Sequence[int] = (-1,),
         num_stages: int = 4,
     ):
-        super().__init__(num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
+        super().__init__(stem_name="conv1", num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
         if depth < 50 and (groups, base_width) != (1, 64):
             raise ConfigError(
                 f"ResNet.groups and base_width need bottleneck blocks: depth is {depth}, choose 50 or more."

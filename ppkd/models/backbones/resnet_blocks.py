@@ -11,10 +11,11 @@ from paddle.nn import functional as F
 from paddle.nn.initializer import Constant
 from paddle.vision.ops import DeformConv2D
 
+from ppkd.models.layers.conv_norm_act import ConvNormAct
 from ppkd.models.layers.norm import batch_norm
 
 
-class ConvNorm(nn.Layer):
+class ConvNorm(ConvNormAct):
     """Convolution without bias, batch normalisation and, on request, ReLU.
 
     With ``deformable`` the convolution is a modulated deformable one (Zhu et al., "Deformable ConvNets v2",
@@ -35,35 +36,35 @@ class ConvNorm(nn.Layer):
         norm_decay: float = 0.0,
         freeze_norm: bool = True,
     ):
-        super().__init__()
-        self.taps = kernel * kernel
-        self.relu = relu
-        self.deformable = deformable
-        shape = {"stride": stride, "padding": (kernel - 1) // 2}
-        if deformable:
-            zero = ParamAttr(initializer=Constant(0.0))
-            self.conv_offset = nn.Conv2D(in_channels, 3 * self.taps, kernel, weight_attr=zero, bias_attr=zero, **shape)
-        self.conv = (DeformConv2D if deformable else nn.Conv2D)(
+        super().__init__(
             in_channels,
             out_channels,
             kernel,
+            names=("conv", "norm"),
+            norm=batch_norm(out_channels, decay=norm_decay, frozen=freeze_norm, lr=lr),
+            stride=stride,
             groups=groups,
+            act="relu" if relu else None,
             weight_attr=ParamAttr(learning_rate=lr),
-            bias_attr=False,
-            **shape,
+            conv=DeformConv2D if deformable else nn.Conv2D,
+            before={"conv_offset": _offsets(in_channels, kernel, stride)} if deformable else None,
         )
-        self.norm = batch_norm(out_channels, decay=norm_decay, frozen=freeze_norm, lr=lr)
+        self.taps = kernel * kernel
+        self.deformable = deformable
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
+        """What is normalised."""
         if not self.deformable:
             return self.conv(x)
         offset, mask = paddle.split(self.conv_offset(x), [2 * self.taps, self.taps], axis=1)
         return self.conv(x, offset, mask=F.sigmoid(mask))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride]."""
-        x = self.norm(self._convolve(x))
-        return F.relu(x) if self.relu else x
+
+def _offsets(in_channels: int, kernel: int, stride: int) -> nn.Conv2D:
+    """What tells where each of a kernel's taps reads, and how much of it counts; zeros at the start."""
+    zero = ParamAttr(initializer=Constant(0.0))
+    shape = {"stride": stride, "padding": (kernel - 1) // 2}
+    return nn.Conv2D(in_channels, 3 * kernel * kernel, kernel, weight_attr=zero, bias_attr=zero, **shape)
 
 
 ConvFactory = partial[ConvNorm]

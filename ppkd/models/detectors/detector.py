@@ -1,4 +1,4 @@
-"""The contract of a detector: it records, assigns, scores and predicts, and knows nothing of distillation."""
+"""The contract of a detector: it records, assigns, scores and predicts, and is independent of distillation."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Detector(nn.Layer):
 
     @property
     def post_process(self) -> PostProcess | None:
-        """Who decodes and suppresses; None where nothing is suppressed."""
+        """What decodes and suppresses; None where nothing is suppressed."""
         return None
 
     def part(self, name: str) -> nn.Layer:
@@ -95,8 +95,23 @@ class Detector(nn.Layer):
         return self
 
 
+class PyramidDetector(Detector):
+    """A detector whose head follows a ``backbone`` and a ``neck``, each with ``out_specs``."""
+
+    def __init__(self, *, backbone: nn.Layer, neck: nn.Layer):
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """The neck's maps; raises :class:`DataError` unless the backbone's stride divides the image's sides."""
+        image = batch["image"]
+        _check_sides(image, self.backbone.out_specs[-1].stride)
+        return self.neck(self.backbone(image))
+
+
 @paddle.jit.not_to_static
-def check_sides(image: Tensor, stride: int) -> None:
+def _check_sides(image: Tensor, stride: int) -> None:
     """Raise :class:`DataError` unless ``stride`` divides height and width of ``image`` [N, 3, H, W], where known."""
     height, width = image.shape[-2:]
     if (height > 0 and height % stride) or (width > 0 and width % stride):

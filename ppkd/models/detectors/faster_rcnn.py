@@ -7,7 +7,7 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.models.assigners.two_stage_targets import TwoStageTargets
-from ppkd.models.detectors.detector import Detector, check_sides
+from ppkd.models.detectors.detector import PyramidDetector
 from ppkd.models.heads.bbox_head import BBoxHead
 from ppkd.models.heads.rpn_head import RPNHead
 from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
@@ -16,7 +16,7 @@ from ppkd.structures.truth import Truth
 
 
 @register(inject=("backbone", "neck", "rpn_head", "bbox_head", "bbox_post_process"))
-class FasterRCNN(Detector):
+class FasterRCNN(PyramidDetector):
     """A first stage proposes boxes, a second classifies and refines them.
 
     In training mode the second stage sees a sample of the proposals and the boxes of the ground truth, in evaluation
@@ -32,9 +32,7 @@ class FasterRCNN(Detector):
         bbox_head: BBoxHead,
         bbox_post_process: BBoxPostProcess,
     ):
-        super().__init__()
-        self.backbone = backbone
-        self.neck = neck
+        super().__init__(backbone=backbone, neck=neck)
         self.rpn_head = rpn_head
         self.bbox_head = bbox_head
         self.bbox_post_process = bbox_post_process
@@ -68,12 +66,6 @@ class FasterRCNN(Detector):
         if name == "head":
             return nn.LayerDict({"rpn_head": self.rpn_head, "bbox_head": self.bbox_head})
         return super().part(name)
-
-    def features(self, batch: Batch) -> list[Tensor]:
-        """The neck's maps; raises :class:`DataError` unless the backbone's stride divides the image's sides."""
-        image = batch["image"]
-        check_sides(image, self.backbone.out_specs[-1].stride)
-        return self.neck(self.backbone(image))
 
     def pool(self, record: Record, boxes: Tensor) -> Tensor:
         """What the second stage gets: [N, R, C, side, side] of the neck's maps at corner ``boxes`` [N, R, 4]."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import paddle
 from paddle import Tensor, nn
 
-from ppkd.models.detectors.detector import Detector, check_sides
+from ppkd.models.detectors.detector import PyramidDetector
 from ppkd.models.heads.one_stage_head import DenseHead, OneStageHead
 from ppkd.models.heads.tower_head import TowerHead
 from ppkd.models.postprocess.suppression import PostProcess
@@ -19,13 +19,11 @@ AnyDenseHead = TypeVar("AnyDenseHead", bound=DenseHead)
 AnyTowerHead = TypeVar("AnyTowerHead", bound=TowerHead)
 
 
-class OneStageDetector(Detector, Generic[AnyHead]):
+class OneStageDetector(PyramidDetector, Generic[AnyHead]):
     """A backbone, a neck and a ``head``, which published weights call ``head_name``."""
 
     def __init__(self, *, backbone: nn.Layer, neck: nn.Layer, head: AnyHead, head_name: str = "head"):
-        super().__init__()
-        self.backbone = backbone
-        self.neck = neck
+        super().__init__(backbone=backbone, neck=neck)
         self.add_sublayer(head_name, head)
         self._head_name = head_name
 
@@ -48,12 +46,6 @@ class OneStageDetector(Detector, Generic[AnyHead]):
     def abilities(self) -> Abilities:
         """Those of every detector, and ``boxes``."""
         return {**super().abilities(), "boxes": self.boxes}
-
-    def features(self, batch: Batch) -> list[Tensor]:
-        """The neck's maps; raises :class:`DataError` unless the backbone's stride divides the image's sides."""
-        image = batch["image"]
-        check_sides(image, self.backbone.out_specs[-1].stride)
-        return self.neck(self.backbone(image))
 
     def extract(self, batch: Batch, like: Record | None = None) -> Record:
         """The neck's maps and the head's raw numbers, split by anchor."""

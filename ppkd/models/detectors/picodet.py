@@ -9,7 +9,7 @@ from ppkd.models.detectors.one_stage import DenseDetector
 from ppkd.models.heads.pico_head import PicoHeadV2
 
 
-@register(inject=("backbone", "neck", "head"))
+@register(inject=("backbone", "neck", "head"), without_effect=("nms_cpu",))
 class PicoDet(DenseDetector[PicoHeadV2]):
     """One prediction per cell, whose four sides are distributions, on levels of strides 8, 16, 32 and 64.
 

@@ -10,6 +10,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
+from ppkd.structures import Basis
 from ppkd.utils.errors import ConfigError
 
 
@@ -19,7 +20,8 @@ class AnchorGenerator(nn.Layer):
 
     Sizes are square roots of areas in pixels; a list of lists gives those of each level, a plain list all of them to
     every level, and so with the ratios. Anchors are centred on the cell's upper left corner, moved by ``offset``
-    strides to the right and down. Raises :class:`ConfigError` unless all levels have equally many anchors.
+    strides to the right and down; ``basis`` tells them to whoever compares two detectors. Raises :class:`ConfigError`
+    unless all levels have equally many anchors.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class AnchorGenerator(nn.Layer):
                 f"{type(self).__name__} gives its levels {[len(boxes) for boxes in cells]} anchors per cell: one head "
                 "serves them all, make the numbers equal."
             )
+        sides = [[(round(box[2] - box[0], 3), round(box[3] - box[1], 3)) for box in boxes] for boxes in cells]
+        self.basis = Basis(offset=offset, anchors=tuple(map(tuple, sides)))
         for i, boxes in enumerate(cells):
             self.register_buffer(f"cell_{i}", paddle.to_tensor(boxes, dtype="float32"), persistable=False)
 

@@ -17,7 +17,7 @@ from ppkd.models.heads.roi_align import RoIAlign
 from ppkd.models.heads.two_fc_head import TwoFCHead
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
-from ppkd.structures import Batch, Entry, LevelSpec, Record
+from ppkd.structures import Basis, Batch, Entry, LevelSpec, Record
 from ppkd.structures.boxes import encode_deltas
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
@@ -61,11 +61,12 @@ class BBoxHead(nn.Layer):
 
     def entries(self) -> dict[str, Entry]:
         """What is recorded of each proposal."""
+        basis = Basis(weights=self.bbox_weight)
         return {
             "proposals": Entry.rows("box", 4, coding="corners"),
             "roi_features": Entry.rows("feature", self.pooled_channels),
             "roi_logits": Entry.rows("class", self.num_classes + 1, activation="softmax"),
-            "roi_deltas": Entry.rows("box", 4 * self.num_classes, coding="deltas"),
+            "roi_deltas": Entry.rows("box", 4 * self.num_classes, coding="deltas", basis=basis),
         }
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:

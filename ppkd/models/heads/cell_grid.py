@@ -16,7 +16,7 @@ class CellGrid:
     """A point and a square anchor for every cell of levels with ``strides``.
 
     Points are the cells' upper left corners, moved by ``offset`` strides to the right and down; anchors are centred on
-    them, with sides of ``scale`` strides. Only assigners look at anchors.
+    them, with sides of ``scale`` strides. Only assigners need the anchors.
     """
 
     strides: tuple[int, ...]

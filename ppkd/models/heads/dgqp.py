@@ -14,7 +14,7 @@ from ppkd.config import register
 class DGQP(nn.Layer):
     """How well a box will fit, from how sharp the distributions of its sides are.
 
-    Two 1x1 convolutions, ``reg_channels`` between them, look at the ``reg_topk`` highest probabilities of each side
+    Two 1x1 convolutions, ``reg_channels`` between them, take the ``reg_topk`` highest probabilities of each side
     and, with ``add_mean``, their mean.
     """
 

@@ -24,11 +24,12 @@ from ppkd.models.losses.quality_focal_loss import QualityFocalLoss
 from ppkd.models.losses.side_losses import SideLosses
 from ppkd.models.postprocess.dense_decode import DensePostProcess, join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Entry, LevelSpec, Record, scores
+from ppkd.structures import Basis, Entry, LevelSpec, Record, scores
 from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
+# The authors' margin, which PaddleDetection's GFL and PicoDet share; its PP-YOLOE has another.
 LAST_BIN_MARGIN = 0.1
 EPS = 1e-6
 
@@ -47,7 +48,7 @@ class GFLHead(TowerHead):
     start, ``nms_pre`` how many cells of a level are decoded. ``cell_offset`` moves the cells' points by so many
     strides; ``grid_cell_scale`` strides is the side of a cell's anchor, which only the assigner sees. ``loss_qfl`` may
     be called ``loss_class``; ``feat_in_chan`` repeats ``conv_feat.feat_out``. ``LDGFLHead`` is PaddleDetection's name
-    for a student of LD, whose distillation losses belong to the slim file here.
+    for a student of LD, whose distillation losses are in the slim file here.
     """
 
     def __init__(
@@ -94,9 +95,10 @@ class GFLHead(TowerHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis, sides = Basis(offset=self.cells.offset), self.levels(self.distribution_project.channels)
         numbers = {
             "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "box_dist": Entry("box", "grid", self.levels(self.distribution_project.channels), coding="distribution"),
+            "box_dist": Entry("box", "grid", sides, coding="distribution", basis=basis),
         }
         if self.dgqp_module is not None:
             numbers["quality"] = Entry("quality", "grid", self.levels(1))
@@ -138,7 +140,8 @@ class GFLHead(TowerHead):
         """Scalars ``loss_qfl``, ``loss_bbox`` and ``loss_dfl``.
 
         The first is divided by the positive cells of the batch, counting one at least for each image; the others are
-        means over positive cells that the cells' best scores weight.
+        means over positive cells that the cells' best scores weight, whose sum counts as one at least, as in
+        PaddleDetection; the authors' own code adds 1e-6 to it.
         """
         ranked = join_levels(scores(record))
         classes = ranked if self.dgqp_module else join_levels(record.cls_logits)
@@ -146,8 +149,9 @@ class GFLHead(TowerHead):
         terms = self.side_losses(self.distribution_project, join_levels(record.box_dist), weight, targets)
         shared, union = paired_overlap(terms.predicted.detach(), terms.wanted)
         quality = targets.positive * shared / union.clip(min=EPS)
+        # PaddleDetection's reader counts at least one positive cell for each image, one without boxes too.
         positives = over_batch(targets.positive.sum(axis=1).clip(min=1).sum())
-        total = over_batch(weight.sum()).clip(min=EPS)
+        total = over_batch(weight.sum()).clip(min=1)
         return {
             "loss_qfl": self.loss_qfl(classes, targets.labels, quality) / positives,
             "loss_bbox": terms.box / total,

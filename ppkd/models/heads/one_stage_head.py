@@ -59,7 +59,7 @@ class DenseHead(OneStageHead):
     @property
     @abstractmethod
     def post_process(self) -> PostProcess:
-        """Who decodes and suppresses."""
+        """What decodes and suppresses."""
 
     @abstractmethod
     def detect(self, record: Record, scale_factor: Tensor) -> dict[str, Tensor]:

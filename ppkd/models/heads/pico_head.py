@@ -43,7 +43,7 @@ class PicoHeadV2(TaskAlignedHead):
     """A task-aligned head whose levels have layers of their own.
 
     With ``use_align_head`` a score is the root of the class's probability times that of one map for all classes, and
-    the logits recorded are those of the scores: whoever reads a record sees what ranks the detections.
+    the logits recorded are those of the scores, so that a record holds what ranks the detections.
     ``prior_prob`` is every class's probability at the start; ``feat_in_chan`` repeats ``conv_feat.feat_out``. Published
     weights have a factor for each level (``p3_feat`` and so on) that nothing reads.
     """

@@ -16,7 +16,8 @@ from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 from ppkd.models.heads.integral import SideDistributions
 from ppkd.models.heads.task_aligned_head import TaskAlignedHead
 from ppkd.models.heads.tower_head import prior_logit
-from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
+from ppkd.models.layers.activation import Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.losses.distribution_focal_loss import DistributionFocalLoss
 from ppkd.models.losses.giou_loss import GIoULoss
 from ppkd.models.losses.side_losses import SideLosses
@@ -107,6 +108,7 @@ class PPYOLOEHead(TaskAlignedHead):
         widths = [spec.channels for spec in reversed(in_specs)]
         self.stem_cls = nn.LayerList([ESEAttn(width, act) for width in widths])
         self.stem_reg = nn.LayerList([ESEAttn(width, act) for width in widths])
+        # PaddleDetection starts from weights of zero: all distributions are flat, whatever their bias.
         self.pred_cls = nn.LayerList([_output(width, num_classes, prior_logit(0.01)) for width in widths])
         self.pred_reg = nn.LayerList([_output(width, 4 * (reg_max + 1), 1.0) for width in widths])
         self.proj_conv = Projection(reg_max=reg_max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import paddle
@@ -31,7 +32,7 @@ class RetinaHead(TowerHead):
     """Per level and anchor C class logits and four box offsets; the background is no class.
 
     ``prior_prob`` is every class's probability at the start, ``nms_pre`` how many anchors of a level are decoded,
-    ``weights`` multiply the box offsets. Assigner, losses and suppression live here too.
+    ``weights`` multiply the box offsets. Assigner, losses and suppression are part of the head.
     """
 
     def __init__(
@@ -68,9 +69,11 @@ class RetinaHead(TowerHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis = self.anchor_generator.basis
+        coded = replace(basis, weights=self.weights)
         return {
-            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "box_deltas": Entry("box", "grid", self.levels(4), coding="deltas"),
+            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid", basis=basis),
+            "box_deltas": Entry("box", "grid", self.levels(4), coding="deltas", basis=coded),
             **self.tower_entries(),
         }
 

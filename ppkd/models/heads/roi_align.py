@@ -24,7 +24,7 @@ FINEST = 2
 class RoIAlign:
     """Bilinear samples of ``resolution`` x ``resolution`` bins at each proposal, from the level that suits its size.
 
-    A proposal whose area is ``canonical_size`` squared belongs to the level of stride 2 ** ``canconical_level`` (the
+    A proposal of area ``canonical_size`` squared is pooled from the level of stride 2 ** ``canconical_level`` (the
     name is PaddleDetection's), one of half the side to the level below (Lin et al., arXiv:1612.03144, equation 1), but
     always to one of the levels ``start_level`` to ``end_level``, counted from the finest. A bin has ``sampling_ratio``
     squared samples, with 0 as many as it covers cells. ``aligned`` moves boxes by half a cell, so that a cell's value

@@ -65,9 +65,10 @@ class RPNHead(nn.Layer):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`forward` gives."""
+        basis = self.anchor_generator.basis
         return {
-            "rpn_logits": Entry("quality", "grid", self._levels(1), activation="sigmoid"),
-            "rpn_deltas": Entry("box", "grid", self._levels(4), coding="deltas"),
+            "rpn_logits": Entry("quality", "grid", self._levels(1), activation="sigmoid", basis=basis),
+            "rpn_deltas": Entry("box", "grid", self._levels(4), coding="deltas", basis=basis),
         }
 
     def _levels(self, channels: int) -> tuple[LevelSpec, ...]:

@@ -19,7 +19,7 @@ from ppkd.models.heads.one_stage_head import DenseHead
 from ppkd.models.losses.task_aligned_losses import TaskAlignedLosses
 from ppkd.models.postprocess.dense_decode import join_levels
 from ppkd.models.postprocess.suppression import Suppression
-from ppkd.structures import Entry, LevelSpec, Record
+from ppkd.structures import Basis, Entry, LevelSpec, Record
 from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 
@@ -61,7 +61,7 @@ class TaskAlignedHead(DenseHead):
 
     @property
     def post_process(self) -> TaskAlignedHead:
-        """Who decodes and suppresses, with ``nms``: the head itself."""
+        """What decodes and suppresses, with ``nms``: the head itself."""
         return self
 
     def set_progress(self, epoch: float) -> None:
@@ -70,9 +70,10 @@ class TaskAlignedHead(DenseHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis = Basis(offset=self.cells.offset)
         return {
             "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "box_dist": Entry("box", "grid", self.levels(self.sides.channels), coding="distribution"),
+            "box_dist": Entry("box", "grid", self.levels(self.sides.channels), coding="distribution", basis=basis),
         }
 
     def boxes(self, record: Record) -> list[Tensor]:
@@ -90,6 +91,7 @@ class TaskAlignedHead(DenseHead):
             scores = F.sigmoid(join_levels(record.cls_logits).astype("float32"))
             aligned = self.assigner(scores, boxes, cells[:, :2], truth)
             return RatedTargets.of(cell_targets(points, anchors, truth, aligned, self.num_classes), aligned.rating)
+        # PaddleDetection's ATSS has the population deviation for GFL and the sample one for these heads.
         matches = self.static_assigner(anchors, [level.shape[0] for level in points], truth, deviation="sample")
         targets = cell_targets(points, anchors, truth, matches, self.num_classes)
         shared, union = paired_overlap(boxes, targets.boxes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import paddle
@@ -13,7 +14,7 @@ from ppkd.config import register
 from ppkd.models.assigners.yolo_assigner import YOLOAssigner, YOLOTargets
 from ppkd.models.heads.one_stage_head import OneStageHead
 from ppkd.models.losses.yolo_loss import YOLOv3Loss
-from ppkd.structures import Entry, LevelSpec, Record
+from ppkd.structures import Basis, Entry, LevelSpec, Record
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
@@ -27,7 +28,7 @@ class YOLOv3Head(OneStageHead):
 
     ``anchors`` are widths and heights in pixels of the network's input; ``anchor_masks`` picks those of each level,
     coarsest first, the same number everywhere; the convolutions are numbered in that order too, as in published
-    weights. Everything else here is finest first. The assigner of the targets and the loss belong to the head.
+    weights. Everything else here is finest first. The assigner of the targets and the loss are part of the head.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class YOLOv3Head(OneStageHead):
         super().__init__(in_specs=in_specs, num_classes=num_classes, num_anchors=len(anchor_masks[0]))
         masks = list(anchor_masks)[::-1]
         self.level_anchors = [[float(side) for i in mask for side in anchors[i]] for mask in masks]
+        sides = [[(float(anchors[i][0]), float(anchors[i][1])) for i in mask] for mask in masks]
+        self.basis = Basis(anchors=tuple(map(tuple, sides)))
         self.yolo_output = nn.LayerList(
             [
                 nn.Conv2D(
@@ -68,10 +71,12 @@ class YOLOv3Head(OneStageHead):
 
     def entries(self) -> dict[str, Entry]:
         """What :meth:`numbers` gives."""
+        basis, logits = self.basis, self.levels(self.num_classes)
+        scaled = replace(basis, weights=(self.yolo_loss.scale_x_y,))
         return {
-            "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
-            "objectness": Entry("quality", "grid", self.levels(1), activation="sigmoid"),
-            "box_xywh": Entry("box", "grid", self.levels(4), coding="yolo"),
+            "cls_logits": Entry("class", "grid", logits, activation="sigmoid", basis=basis),
+            "objectness": Entry("quality", "grid", self.levels(1), activation="sigmoid", basis=basis),
+            "box_xywh": Entry("box", "grid", self.levels(4), coding="yolo", basis=scaled),
         }
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:

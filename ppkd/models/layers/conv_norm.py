@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from paddle import ParamAttr, Tensor, nn
+from paddle import ParamAttr, nn
 from paddle.nn.initializer import Initializer, Normal
 
+from ppkd.models.layers.conv_norm_act import ConvNormAct
 from ppkd.models.layers.norm import batch_norm, group_norm
 from ppkd.utils.errors import ConfigError
 
@@ -16,7 +17,7 @@ TowerNorm = Literal["bn", "sync_bn", "gn"]
 GROUPS = 32
 
 
-class ConvNormLayer(nn.Layer):
+class ConvNormLayer(ConvNormAct):
     """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride], sides rounded up; no activation.
 
     ``bias`` gives the convolution a bias that learns ``bias_lr`` times as fast; ``weight_init`` defaults to a normal
@@ -39,23 +40,17 @@ class ConvNormLayer(nn.Layer):
         bias_lr: float = 1.0,
         weight_init: Initializer | None = None,
     ):
-        super().__init__()
-        self.conv = nn.Conv2D(
+        super().__init__(
             in_channels,
             out_channels,
             kernel,
+            names=("conv", "norm"),
+            norm=None if norm_type is None else _norm(norm_type, out_channels, norm_decay, freeze_norm),
             stride=stride,
-            padding=(kernel - 1) // 2,
             groups=groups,
             weight_attr=ParamAttr(initializer=weight_init or Normal(0.0, 0.01)),
             bias_attr=ParamAttr(learning_rate=bias_lr) if bias else False,
         )
-        self.norm = None if norm_type is None else _norm(norm_type, out_channels, norm_decay, freeze_norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The normalised map of ``x``."""
-        x = self.conv(x)
-        return x if self.norm is None else self.norm(x)
 
 
 def _norm(kind: TowerNorm, channels: int, decay: float, frozen: bool) -> nn.Layer:

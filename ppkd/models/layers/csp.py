@@ -5,7 +5,8 @@ from __future__ import annotations
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
+from ppkd.models.layers.activation import Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.rep_vgg import RepVggBlock
 
 

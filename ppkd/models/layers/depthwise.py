@@ -6,7 +6,7 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn.initializer import Dirac, KaimingNormal, KaimingUniform
 
-from ppkd.models.layers.conv_bn_act import ConvBNAct
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.norm import batch_norm
 from ppkd.models.layers.squeeze_excite import SqueezeExcite
 

@@ -11,7 +11,9 @@ from paddle.nn import functional as F
 from paddle.nn.initializer import Constant
 from paddle.regularizer import L2Decay
 
-from ppkd.models.layers.conv_bn_act import ACTIVATIONS, Activation, ConvBNAct
+from ppkd.models.layers.activation import ACTIVATIONS, Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
+from ppkd.models.layers.folding import folded
 
 M = TypeVar("M", bound=nn.Layer)
 
@@ -52,8 +54,8 @@ class RepVggBlock(nn.Layer):
     @paddle.no_grad()
     def merged(self) -> MergedConv:
         """The single convolution that computes the same in evaluation mode."""
-        weight, bias = _folded(self.conv1)
-        small, shift = _folded(self.conv2)
+        weight, bias = folded(self.conv1.conv, self.conv1.bn)
+        small, shift = folded(self.conv2.conv, self.conv2.bn)
         factor = 1.0 if self.alpha is None else self._factor(self.alpha)
         return MergedConv(weight + factor * F.pad(small, [1, 1, 1, 1]), bias + factor * shift, self._act)
 
@@ -84,10 +86,3 @@ def merged(model: M) -> M:
             if isinstance(child, RepVggBlock):
                 setattr(parent, name, child.merged())
     return model
-
-
-def _folded(unit: ConvBNAct) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution with the normalisation behind it in evaluation mode."""
-    norm = unit.bn
-    scale = norm.weight / paddle.sqrt(norm._variance + norm._epsilon)
-    return unit.conv.weight * scale.reshape([-1, 1, 1, 1]), norm.bias - norm._mean * scale

@@ -25,14 +25,45 @@ def over_batch(local: Tensor) -> Tensor:
     return processes.mean(local) if book is None else book.next(local)
 
 
+def parts() -> int:
+    """Of how many parts the batch of the present update consists, see :func:`over_batch`."""
+    book = _book.get()
+    return (processes.count() if processes.together() else 1) * (1 if book is None else book.batches)
+
+
+def sum_over_batch(local: Tensor) -> Tensor:
+    """The scalar ``local``, a sum over a part, such that its mean over the parts of an update is the batch's sum.
+
+    That is as many times ``local`` as there are parts; for a single one ``local`` itself.
+    """
+    count = parts()
+    return local if count == 1 else local * float(count)
+
+
+def norm_over_batch(square: Tensor) -> Tensor:
+    """The root of ``square``, a scalar sum of squares over a part, such that its mean over the parts is the root of
+    the whole batch's sum, and so is its gradient; the gradient at zero is zero."""
+    if parts() == 1:
+        return _root(square)
+    whole = _root(over_batch(square) * float(parts()))
+    share = (square + square.detach()) / (2.0 * paddle.where(whole > 0, whole, paddle.ones_like(whole)))
+    return sum_over_batch(share)
+
+
+def _root(square: Tensor) -> Tensor:
+    present = square > 0
+    return paddle.where(present, square, paddle.ones_like(square)).sqrt() * present.astype("float32")
+
+
 class NormaliserBook:
     """The normalisers of the batches that one update accumulates, which must all be known before the first gradient.
 
-    Each batch goes through its losses inside :meth:`counting`; :meth:`close` takes the means; inside :meth:`given` the
-    losses of each batch then divide by these.
+    Each of so many ``batches`` goes through its losses inside :meth:`counting`; :meth:`close` takes the means; inside
+    :meth:`given` the losses of each batch then divide by these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
         self._rows: list[list[Tensor]] = []
         self._means: list[Tensor] | None = None
         self._place = 0

@@ -48,5 +48,6 @@ class SideLosses:
         points, wanted = targets.points[:, :2] / strides, targets.boxes / strides
         boxes = decode_distances(points, distributions(sides))
         distances = encode_distances(points, wanted).clip(0, distributions.reg_max - self.last_bin_margin)
+        # The four sides of a box share its weight: the published term is a mean over them.
         distribution = self.distribution(distributions.split(sides), distances, weight.unsqueeze(-1) / 4)
         return SideTerms(self.box(boxes, wanted, weight), distribution, boxes, wanted)

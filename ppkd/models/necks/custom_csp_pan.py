@@ -11,7 +11,8 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.models.layers.conv_bn_act import Activation, ConvBNAct
+from ppkd.models.layers.activation import Activation
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.csp import RepBlock
 from ppkd.models.layers.norm import NormType
 from ppkd.models.layers.upsample import upsample2x
@@ -36,14 +37,16 @@ class SPP(nn.Layer):
 class CSPStage(nn.Layer):
     """Half of ``out_channels`` pass ``blocks`` re-parameterised blocks, with ``spp`` pooling in their middle."""
 
-    def __init__(self, in_channels: int, out_channels: int, blocks: int, *, act: Activation, spp: bool):
+    def __init__(
+        self, in_channels: int, out_channels: int, blocks: int, *, act: Activation, spp: bool, alpha: bool = False
+    ):
         super().__init__()
         middle = out_channels // 2
         self.conv1 = ConvBNAct(in_channels, middle, 1, act=act)
         self.conv2 = ConvBNAct(in_channels, middle, 1, act=act)
         self.convs = nn.Sequential()
         for i in range(blocks):
-            self.convs.add_sublayer(str(i), RepBlock(middle, act=act, shortcut=False))
+            self.convs.add_sublayer(str(i), RepBlock(middle, act=act, shortcut=False, alpha=alpha))
             if spp and i == (blocks - 1) // 2:
                 self.convs.add_sublayer("spp", SPP(middle, act))
         self.conv3 = ConvBNAct(middle * 2, out_channels, 1, act=act)
@@ -59,7 +62,7 @@ class CustomCSPPAN(nn.Layer):
 
     ``out_channels`` and the layers are numbered from the coarsest level, as in published files and weights.
     ``width_mult`` multiplies ``out_channels``, ``depth_mult`` the ``block_num`` blocks of each of the ``stage_num``
-    stages of a level.
+    stages of a level. ``use_alpha`` is that of :class:`~ppkd.models.backbones.csp_resnet.CSPResNet`.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class CustomCSPPAN(nn.Layer):
         stage_num: int = 1,
         block_num: int = 3,
         spp: bool = True,
+        use_alpha: bool = False,
         width_mult: float = 1.0,
         depth_mult: float = 1.0,
         norm_type: NormType = "bn",
@@ -88,12 +92,15 @@ class CustomCSPPAN(nn.Layer):
         self.fpn_stages, self.fpn_routes = nn.LayerList(), nn.LayerList()
         for i, (spec, width) in enumerate(zip(specs, widths, strict=True)):
             extra = widths[i - 1] // 2 if i else 0
-            self.fpn_stages.append(_stages(spec.channels + extra, width, stage_num, blocks, act, spp=spp and not i))
+            pools = spp and not i
+            self.fpn_stages.append(
+                _stages(spec.channels + extra, width, stage_num, blocks, act, spp=pools, alpha=use_alpha)
+            )
             if i < len(specs) - 1:
                 self.fpn_routes.append(ConvBNAct(width, width // 2, 1, act=act))
         self.pan_stages, self.pan_routes = nn.LayerList(), nn.LayerList()
         for width, finer in pairwise(widths):
-            self.pan_stages.append(_stages(width + finer, width, stage_num, blocks, act, spp=False))
+            self.pan_stages.append(_stages(width + finer, width, stage_num, blocks, act, spp=False, alpha=use_alpha))
             self.pan_routes.append(ConvBNAct(finer, finer, 3, stride=2, act=act))
         self.out_specs = tuple(LevelSpec(width, spec.stride) for width, spec in zip(widths, specs, strict=True))[::-1]
 
@@ -111,8 +118,11 @@ class CustomCSPPAN(nn.Layer):
 
 
 def _stages(
-    in_channels: int, out_channels: int, count: int, blocks: int, act: Activation, *, spp: bool
+    in_channels: int, out_channels: int, count: int, blocks: int, act: Activation, *, spp: bool, alpha: bool
 ) -> nn.Sequential:
     return nn.Sequential(
-        *(CSPStage(out_channels if i else in_channels, out_channels, blocks, act=act, spp=spp) for i in range(count))
+        *(
+            CSPStage(out_channels if i else in_channels, out_channels, blocks, act=act, spp=spp, alpha=alpha)
+            for i in range(count)
+        )
     )

@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 from paddle.nn.initializer import KaimingUniform
 
 from ppkd.config import register
-from ppkd.models.layers.conv_bn_act import ConvBNAct
+from ppkd.models.layers.conv_norm_act import ConvBNAct
 from ppkd.models.layers.depthwise import DepthwiseSeparable, DPModule
 from ppkd.models.layers.upsample import upsample2x
 from ppkd.structures import LevelSpec

@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
-from ppkd.models.layers.conv_bn import ConvBNLeaky
+from ppkd.models.layers.conv_norm_act import ConvBNLeaky
 from ppkd.models.layers.norm import NormType
 from ppkd.models.layers.upsample import upsample2x
 from ppkd.structures import LevelSpec

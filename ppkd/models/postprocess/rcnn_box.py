@@ -41,7 +41,7 @@ class RCNNBox(Decoder):
 
 
 def _corners(sizes: Tensor) -> Tensor:
-    """Heights and widths [N, 2] as what belongs to the numbers of boxes [N, 1, 1, 4]."""
+    """Heights and widths [N, 2] as the limits of the corners of boxes [N, 1, 1, 4]."""
     return paddle.concat([sizes.flip(axis=1)] * 2, axis=1).unsqueeze(1).unsqueeze(1)
 
 

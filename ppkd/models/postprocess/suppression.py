@@ -20,6 +20,6 @@ class Suppression(ABC):
 
 
 class PostProcess(Protocol):
-    """Whoever decodes raw numbers and hands them to ``nms``, which can be exchanged."""
+    """What decodes raw numbers and passes boxes and scores to ``nms``, which can be exchanged."""
 
     nms: Suppression

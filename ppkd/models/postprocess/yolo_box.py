@@ -49,7 +49,7 @@ class YOLOBox(Decoder):
             box, score = yolo_box(
                 level,
                 original,
-                [int(side) for side in places[i]],
+                [int(side) for side in places[i]],  # the operator takes whole pixels only
                 self.num_classes,
                 self.conf_thresh,
                 self.downsample_ratio >> i,

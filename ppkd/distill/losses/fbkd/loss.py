@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.level_wise import level_wise
 from ppkd.distill.losses.fbkd.non_local import NonLocal
+from ppkd.distill.maps import default_conv, default_start
+from ppkd.models.losses.normaliser import norm_over_batch
 
 
 class FBKDFeatureLoss(nn.Layer):
     """Attention-guided and non-local distillation of one level ("Improve Object Detection with Feature-based Knowledge
     Distillation: Towards Accurate and Efficient Detectors").
 
-    The sum of four Euclidean norms, each over the whole batch and not divided by its size. With S and T the maps:
+    The sum of four Euclidean norms, each over the whole batch of an update and not divided by its size. Divided among
+    processes or accumulated batches the first three are still those of the whole; the relations' is not, because the
+    non-local blocks normalise by the statistics of each part. With S and T the maps:
 
     * features: of (T - A S) sqrt(M), A a 1x1 convolution and M the mean of both maps' attentions
       HW softmax(mean_c |x| / temp), without a gradient;
@@ -54,21 +57,24 @@ class FBKDFeatureLoss(nn.Layer):
         self.temp = temp
         self.feature_weight, self.nonlocal_weight = feature_weight, nonlocal_weight
         self.channel_weight, self.spatial_weight = channel_weight, spatial_weight
-        self.adaptation_layers = nn.Conv2D(student_channels, teacher_channels, 1)
-        self.channel_wise_adaptation = nn.Linear(student_channels, teacher_channels)
-        self.spatial_wise_adaptation = nn.Conv2D(1, 1, 3, padding=1)
+        self.adaptation_layers = default_conv(student_channels, teacher_channels, 1)
+        start = default_start(student_channels)
+        self.channel_wise_adaptation = nn.Linear(student_channels, teacher_channels, **start)
+        self.spatial_wise_adaptation = default_conv(1, 1, 3)
         self.student_non_local = NonLocal(student_channels, reduction, maxpool_stride)
-        self.non_local_adaptation = nn.Conv2D(student_channels, teacher_channels, 1)
+        self.non_local_adaptation = default_conv(student_channels, teacher_channels, 1)
         self.teacher_non_local = NonLocal(teacher_channels, reduction, maxpool_stride)
 
     def forward(self, stu_feature: Tensor, tea_feature: Tensor, truth: object = None) -> Tensor:
         """The loss of maps [N, C, H, W], a scalar; ``truth`` is not read."""
-        ours, theirs = stu_feature, tea_feature.detach()
-        mask = ((self._attention(ours) + self._attention(theirs)) / 2).detach()
-        features = _norm((theirs - self.adaptation_layers(ours)) * mask.sqrt())
-        channels = _norm(theirs.mean(axis=[2, 3]) - self.channel_wise_adaptation(ours.mean(axis=[2, 3])))
-        cells = _norm(theirs.mean(axis=1, keepdim=True) - self.spatial_wise_adaptation(ours.mean(axis=1, keepdim=True)))
-        relations = _norm(self.teacher_non_local(theirs) - self.non_local_adaptation(self.student_non_local(ours)))
+        student, teacher = stu_feature, tea_feature.detach()
+        mask = ((self._attention(student) + self._attention(teacher)) / 2).detach()
+        features = _norm((teacher - self.adaptation_layers(student)) * mask.sqrt())
+        channels = _norm(teacher.mean(axis=[2, 3]) - self.channel_wise_adaptation(student.mean(axis=[2, 3])))
+        cells = _norm(
+            teacher.mean(axis=1, keepdim=True) - self.spatial_wise_adaptation(student.mean(axis=1, keepdim=True))
+        )
+        relations = _norm(self.teacher_non_local(teacher) - self.non_local_adaptation(self.student_non_local(student)))
         return (
             self.feature_weight * features
             + self.channel_weight * channels
@@ -84,10 +90,8 @@ class FBKDFeatureLoss(nn.Layer):
 
 
 def _norm(values: Tensor) -> Tensor:
-    """The Euclidean norm of all ``values``, a scalar; its gradient at zero is zero."""
-    square = (values * values).sum()
-    present = square > 0
-    return paddle.where(present, square, paddle.ones_like(square)).sqrt() * present.astype("float32")
+    """The Euclidean norm of all ``values`` in the batch of the update, a scalar; its gradient at zero is zero."""
+    return norm_over_batch((values * values).sum())
 
 
 FBKD = register(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import paddle
@@ -13,7 +13,7 @@ from ppkd.distill.loss import Needs
 from ppkd.distill.losses.gid.places import Places, Reader
 from ppkd.distill.side import Side
 from ppkd.models.postprocess.dense_decode import count_places, join_levels
-from ppkd.structures import scores
+from ppkd.structures import DetectorSpec, scores
 from ppkd.structures.truth import Truth
 
 
@@ -29,6 +29,10 @@ class AnchorReader(Reader):
     def consumes(self) -> list[str]:
         """Classes and boxes."""
         return [self.classes, *self.boxes]
+
+    def decoded(self, spec: DetectorSpec) -> Collection[str]:
+        """All boxes, unless there are offsets from anchors among them."""
+        return () if any(spec.entries[name].coding == "deltas" for name in self.boxes) else self.boxes
 
     def places(self, side: Side, levels: Sequence[int]) -> Places:
         """All anchors of ``levels``, in this order.

@@ -15,6 +15,7 @@ from ppkd.distill.losses.gid.places import Reader
 from ppkd.distill.losses.gid.pooling import pool_instances
 from ppkd.distill.losses.gid.proposals import ProposalReader
 from ppkd.distill.losses.gid.terms import feature_term, relation_term, response_terms
+from ppkd.distill.maps import default_conv
 from ppkd.distill.proposals import require_proposals
 from ppkd.distill.side import Progress, Side
 from ppkd.structures import DetectorSpec
@@ -71,7 +72,8 @@ class GID(DistillLoss):
     ) -> None:
         reader = _reader(student, teacher)
         consumes = ["neck", *reader.consumes]
-        super().__init__(student, teacher, consumes=consumes, needs=reader.needs, **wiring)
+        decoded = reader.decoded(student)
+        super().__init__(student, teacher, consumes=consumes, needs=reader.needs, decoded=decoded, **wiring)
         self.reader = reader
         self.count, self.rule, self.side = count, rule, side
         self.feature_weight, self.relation_weight = feature_weight, relation_weight
@@ -84,7 +86,7 @@ class GID(DistillLoss):
                 f"GID.adapt is false, but the levels of {student.name} and {teacher.name} have {shapes} channels: "
                 "set it to true"
             )
-        convs = [nn.Conv2D(*shape, 3, padding=1) if adapt else nn.Identity() for shape in shapes]
+        convs = [default_conv(*shape, 3) if adapt else nn.Identity() for shape in shapes]
         self.adapters = nn.LayerList(convs)
         self.adapter_of = [shapes.index(shape) for shape in channels]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from paddle import Tensor
 
 from ppkd.distill.loss import Needs
 from ppkd.distill.side import Side
+from ppkd.structures import DetectorSpec
 from ppkd.structures.truth import Truth
 
 
@@ -40,6 +41,10 @@ class Reader(ABC):
     @abstractmethod
     def consumes(self) -> list[str]:
         """The entries that are read of both records."""
+
+    def decoded(self, spec: DetectorSpec) -> Collection[str]:
+        """Those of the entries that are compared as boxes in pixels, whatever their numbers are relative to."""
+        return ()
 
     @abstractmethod
     def places(self, side: Side, levels: Sequence[int]) -> Places:

@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.cells.answering import answering
-from ppkd.distill.cells.levels import box_levels
+from ppkd.distill.cells.levels import box_levels, second_level_side
 from ppkd.distill.divergence import KnowledgeDistillationKLDivLoss
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.losses.global_knowledge.boxes import assigned_boxes, at_level
@@ -21,6 +21,7 @@ from ppkd.distill.losses.global_knowledge.prototypes.pooling import pool_boxes
 from ppkd.distill.losses.global_knowledge.prototypes.settings import PrototypeSettings
 from ppkd.distill.losses.global_knowledge.relation import prototype_relation, rkd
 from ppkd.distill.losses.global_knowledge.soft_labels import anchor_divergence, proposal_divergence, soft_label_entries
+from ppkd.distill.maps import default_conv
 from ppkd.distill.preparation import Material
 from ppkd.distill.proposals import find_proposals
 from ppkd.distill.side import Progress, Side
@@ -63,6 +64,8 @@ class GlobalKnowledge(DistillLoss):
             ``truth``, which one-stage students always have.
         max_boxes: of an image, no more than so many assigned proposals are used, the first ones; PaddleDetection's
             sampler, which takes a quarter of 512, has no more.
+        second_level_side: side in pixels of the boxes that begin the second level; by default
+            :func:`ppkd.distill.cells.levels.second_level_side` of the finest compared level. The published code has 56.
         average: divide the point part by the number of levels; by default, as published, for two-stage students only.
         fade_epochs: point and relation are multiplied by 1 - epoch / fade_epochs; published is the length of the run.
         rkd_boxes: the relation among boxes uses no more than so many of a batch, the first ones.
@@ -90,6 +93,7 @@ class GlobalKnowledge(DistillLoss):
         T: float = 2.0,
         boxes: Literal["proposals", "truth"] = "proposals",
         max_boxes: int = 128,
+        second_level_side: float | None = None,
         average: bool | None = None,
         fade_epochs: float | None = None,
         rkd_boxes: int = 64,
@@ -104,7 +108,7 @@ class GlobalKnowledge(DistillLoss):
         super().__init__(student, teacher, consumes=["neck", *heads], needs=needs, **wiring)
         self.point, self.background, self.robust, self.soft_label = point, background, robust, soft_label
         self.relation, self.relation_weight, self.rkd_boxes = relation, relation_weight, rkd_boxes
-        self.fade_epochs = fade_epochs
+        self.fade_epochs, self.second_level_side = fade_epochs, second_level_side
         self.formula = KnowledgeDistillationKLDivLoss(reduction="none", T=T)
         self.entries, self.heads = entries, heads
         self.proposals, self.max_boxes = two_stage and boxes == "proposals", max_boxes
@@ -112,7 +116,7 @@ class GlobalKnowledge(DistillLoss):
         self.share = 1.0 / len(self.levels) if (two_stage if average is None else average) else 1.0
         own, other = student.entries["neck"].levels, teacher.entries["neck"].levels
         channels = [(own[pair.student].channels, other[pair.teacher].channels) for pair in self.levels]
-        self.adapters = nn.LayerList([nn.Conv2D(*both, 3, padding=1) for both in channels])
+        self.adapters = nn.LayerList([default_conv(*both, 3) for both in channels])
         settings = prototypes or PrototypeSettings()
         self.bank = PrototypeBank(student.num_classes, settings.count, channels)
         self._maker = PrototypeMaker(self.bank, self.levels, settings)
@@ -168,7 +172,16 @@ class GlobalKnowledge(DistillLoss):
         levels = zip(self.adapters, self.levels, strict=True)
         maps = [(adapt(student.record.neck[p.student]), teacher.record.neck[p.teacher]) for adapt, p in levels]
         shares = weights if self.robust else [paddle.ones_like(weight) for weight in weights]
-        return imitate(maps, [pair.stride for pair in self.levels], boxes, shares)
+        level = self.level_of(student, boxes)
+        return imitate(maps, [pair.stride for pair in self.levels], boxes, level, shares)
+
+    def level_of(self, student: Side, boxes: Truth) -> Tensor:
+        """The position of each box's level among the compared ones, int64 [N, M]."""
+        second = self.second_level_side
+        if second is None:
+            finest = self.levels[0]
+            second = second_level_side(finest.stride, *student.record.neck[finest.student].shape[-2:])
+        return box_levels(boxes.boxes, len(self.levels), second=second)
 
     def relate(self, features: list[tuple[Tensor, Tensor]], weights: list[Tensor], boxes: Truth) -> Tensor:
         """The relation, summed over levels."""
@@ -187,5 +200,5 @@ class GlobalKnowledge(DistillLoss):
         (entry,) = self.heads
         classes = student.record[entry], teacher.record[entry]
         found = answering(classes[0], student.spec.entries[entry].strides, student, boxes)
-        own = at_level(box_levels(boxes.boxes, len(self.levels)), weights)
+        own = at_level(self.level_of(student, boxes), weights)
         return anchor_divergence(self.formula, classes, self.pairs[entry], found, own)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import paddle
 from paddle import Tensor
 
-from ppkd.distill.cells.levels import CellSpans, box_levels, cell_spans
+from ppkd.distill.cells.levels import CellSpans, cell_spans
 from ppkd.distill.cells.masks import topmost
 from ppkd.distill.maps import squared_error
 from ppkd.distill.means import half_mean
@@ -18,17 +18,21 @@ NEVER = -2.0
 
 
 def imitate(
-    maps: Sequence[tuple[Tensor, Tensor]], strides: Sequence[int], boxes: Truth, weights: Sequence[Tensor]
+    maps: Sequence[tuple[Tensor, Tensor]],
+    strides: Sequence[int],
+    boxes: Truth,
+    level: Tensor,
+    weights: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """:func:`imitation` in boxes and around them, summed over levels; a box is painted on one, which its size decides.
+    """:func:`imitation` in boxes and around them, summed over levels; a box is painted on one.
 
     Args:
         maps: the student's adapted map and the teacher's, [N, C, H, W], level by level.
         strides: of the levels, in pixels.
         boxes: the boxes.
+        level: on which of the levels each is painted, int64 [N, M].
         weights: of the boxes on each level, float32 [N, M].
     """
-    level = box_levels(boxes.boxes, len(maps))
     terms = []
     for i, ((student, teacher), stride) in enumerate(zip(maps, strides, strict=True)):
         size = student.shape[-2:]

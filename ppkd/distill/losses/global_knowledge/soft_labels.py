@@ -22,7 +22,7 @@ from ppkd.structures import DetectorSpec
 from ppkd.utils.errors import SpecError
 
 ROI_LEVELS = 4
-"""RoI features come from so many levels, the finest ones."""
+"""RoI features come from so many levels, the finest ones, and by the extractor's rule, whatever the input's size."""
 
 
 def soft_label_entries(student: DetectorSpec, teacher: DetectorSpec) -> tuple[str, ...]:
