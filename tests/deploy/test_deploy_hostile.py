@@ -21,7 +21,7 @@ from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig
 from ppkd.deploy.predictor import Predictor
 from ppkd.utils.errors import ConfigError, WeightsError
 
-SECONDS = 60
+SECONDS = 120
 MEMORY = 4_000_000_000
 
 
