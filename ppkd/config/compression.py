@@ -22,7 +22,7 @@ def require_distillation(slim: Config) -> None:
     said = slim.get("slim")
     if said == DISTILLATION:
         return
-    if said in OTHERS:
+    if isinstance(said, str) and said in OTHERS:
         raise LocatedError(
             slim.mark("slim"),
             f"slim: {said} is {OTHERS[said]}, which ppkd does not do: it distils and exports detectors in floating "

@@ -18,6 +18,7 @@ from ppkd.data.transforms.pad import fill_to
 from ppkd.deploy.infer_cfg import InferConfig, Step
 from ppkd.utils.errors import ConfigError
 
+_LONGEST = 1 << 14
 Picture = Path | str | NDArray[np.uint8]
 
 
@@ -32,12 +33,14 @@ class Prepared:
 class Preprocess:
     """Turns files or RGB arrays into samples and samples into batches.
 
-    Raises :class:`ConfigError` for a step that is unknown, has wrong settings, or is random.
+    Raises :class:`ConfigError` for a step that is unknown, has wrong settings, or is random, and for steps that do not
+    make a network's input of a picture.
     """
 
     def __init__(self, config: InferConfig, source: str = "the preprocessing") -> None:
         self.decode = Decode()
         self.steps = [_build_step(step, source) for step in config.preprocess]
+        _try_steps(self.steps, source)
         self.least_size = (0, 0) if config.use_dynamic_shape else _target_size(config.preprocess)
 
     def __call__(self, picture: Picture) -> Prepared:
@@ -63,11 +66,32 @@ class Preprocess:
 def _build_step(step: Step, source: str) -> Fixed:
     if not isinstance(step, dict) or not isinstance(step.get("type"), str):
         raise ConfigError(f"{source}: a step of Preprocess is {step!r}: expected {{type: name, settings}}")
+    if any(isinstance(side, int) and side > _LONGEST for side in _sides(step)):
+        raise ConfigError(f"{source}: {step} asks for sides of more than {_LONGEST} pixels")
     spec = {"name": step["type"], **{key: value for key, value in step.items() if key != "type"}}
     built: Any = build(freeze({}), freeze(spec, Mark(source)))
     if not isinstance(built, Fixed):
         raise ConfigError(f"{source}: {step['type']} cannot be part of Preprocess: it is not the same in every run")
     return built
+
+
+def _sides(step: Step) -> list[Any]:
+    size = step.get("target_size")
+    return [step.get("stride"), *(size if isinstance(size, list | tuple) else [size])]
+
+
+def _try_steps(steps: Sequence[Fixed], source: str) -> None:
+    """Raise :class:`ConfigError` unless ``steps`` make an input (3, H, W) of a picture."""
+    sample: Sample = Decode()({"image": np.zeros((8, 8, 3), np.uint8)})
+    try:
+        for step in steps:
+            sample = step(sample)
+        shape = sample["image"].shape
+    except Exception as error:  # OpenCV and NumPy raise many kinds
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{source}: the steps of Preprocess do not work one after another: {reason}") from error
+    if len(shape) != 3 or shape[0] != 3:
+        raise ConfigError(f"{source}: the steps of Preprocess make an input of the shape {shape}, expected (3, H, W)")
 
 
 def _target_size(steps: Sequence[Step]) -> tuple[int, int]:

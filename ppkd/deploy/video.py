@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ppkd.utils.errors import DataError
 from ppkd.utils.files import check_outputs, check_regular
 
 _DEFAULT_FPS = 30.0
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_CONTAINERS = "mov,mp4,avi,matroska,webm,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,h264,hevc,m4v,ivf,mjpeg,3gp"
 
 
 def detect_video(
@@ -36,7 +39,7 @@ def detect_video(
     except OSError as error:
         raise DataError(f"cannot read the video {video}: {error.strerror or error}") from error
     check_outputs([path], [video])
-    source = cv2.VideoCapture(str(video))
+    source = _open(video)
     writer = None
     frames = 0
     try:
@@ -57,6 +60,18 @@ def detect_video(
     if not frames:
         raise DataError(f"{video}: cannot read a video from it: no such file, an unknown format, or no frames")
     return path
+
+
+def _open(video: Path | str) -> cv2.VideoCapture:
+    """FFmpeg's reader of containers alone: playlists, which FFmpeg knows by their content, may name any other file."""
+    before = os.environ.get(_OPTIONS)
+    os.environ[_OPTIONS] = f"format_whitelist;{_CONTAINERS}"
+    try:
+        return cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+    finally:
+        os.environ.pop(_OPTIONS)
+        if before is not None:
+            os.environ[_OPTIONS] = before
 
 
 def _writer(path: Path, width: int, height: int, fps: float) -> cv2.VideoWriter:

@@ -130,8 +130,9 @@ class Experiment:
 def _check_place(cfg: Config, key: str, value: str) -> None:
     """Raise :class:`ConfigError` unless what ``cfg`` sets, or else ``value``, can name a folder."""
     given = cfg.get(key, value)
+    shown = "null" if given is None else repr(given)
     if not isinstance(given, str) or not given.strip() or "\0" in given:
-        raise ConfigError(f"{cfg.where(key)}: {key} is {given!r}, expected a folder ('.' is the current one)")
+        raise ConfigError(f"{cfg.where(key)}: {key} is {shown}, expected a folder ('.' is the current one)")
 
 
 def _named(cfg: Config, slim: Config | None) -> Config:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.utils.files import parse_json, read_text
 from ppkd.utils.logger import get_logger
+from ppkd.utils.names import shown
 from ppkd.utils.serialization import read_metadata, read_pickle
 
 METADATA_KEY = "class_names"
@@ -36,9 +37,18 @@ def class_names(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
 
 
 def write_class_names(weights: Path, names: Sequence[str]) -> None:
-    """Write the list of class names beside ``weights``, a ``.pdparams`` file."""
-    text = "".join(f"{name}\n" for name in names)
-    weights.with_name(weights.name.removesuffix(".pdparams") + LIST).write_text(text, encoding="utf-8")
+    """Write the list of class names beside ``weights``, a ``.pdparams`` file.
+
+    Raises :class:`WeightsError` for a name that a line of text cannot hold.
+    """
+    file = weights.with_name(weights.name.removesuffix(".pdparams") + LIST)
+    for name in names:
+        if name.strip() != name or name.splitlines() != [name] or not _is_text(name):
+            raise WeightsError(
+                f"{file}: the class name {shown(name)!r} cannot be a line of a list: it is empty, or has line breaks, "
+                "spaces at its ends or no letters of UTF-8; rename the class, or write .safetensors"
+            )
+    file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def refuse_other_names(
@@ -52,6 +62,13 @@ def refuse_other_names(
         "same classes in the same order. If some are only called differently, rename them there, or in the weights by "
         "ppkd convert WEIGHTS NEW --label_list FILE"
     )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _of_list(file: Path) -> tuple[str, ...]:

@@ -37,6 +37,6 @@ def shown(name: str) -> str:
 
 
 def plot_text(name: str) -> str:
-    """:func:`shown`, for Matplotlib, which would read ``$...$`` as a formula and leave out labels in ``_``."""
+    """:func:`shown`, for Matplotlib: it takes ``$...$`` for a formula and leaves out labels that begin with ``_``."""
     text = shown(name).replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
+    return f" {text}" if text[:1] in ("", "_") else text

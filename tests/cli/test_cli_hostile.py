@@ -11,18 +11,22 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ppkd.cli.main import main
 from ppkd.data.shapes import draw_shapes
+from ppkd.engine.hooks.results import Results
+from ppkd.engine.position import Position
 from ppkd.models import build_detector
+from ppkd.utils.errors import DataError
 from ppkd.utils.serialization import write_weights
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 NAMES = (r"$\frac{1}{$ cost", "n" * 300, "a/b", "a_b")
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +168,13 @@ def test_a_saved_batch_without_the_entries_of_this_run(
     assert "a.npz: " in said and any(text in said for text in says.split("|"))
 
 
+@pytest.mark.parametrize("content", [b"\x00\xff", b"epoch;loss\n0;1\n", b"epoch,loss\nfirst,1\n"])
+def test_results_that_no_run_wrote_are_named_when_it_goes_on(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "results.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"results\.csv"):
+        Results(tmp_path).before_train(SimpleNamespace(position=Position(epoch=1, batch=0, step=2)))
+
+
 class _Page(BaseHTTPRequestHandler):
     answer = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>"
 
@@ -222,15 +233,22 @@ def test_a_current_folder_that_was_removed(root: Path, tmp_path: Path, command: 
     assert done.stderr == "error: the current folder does not exist any more; change to one that does\n"
 
 
-def test_a_pipe_as_the_configuration_and_as_weights(root: Path, tmp_path: Path, settings: list[str]) -> None:
-    os.mkfifo(tmp_path / "c.yml")
-    done = run([sys.executable, "-m", "ppkd", "train", "-c", str(tmp_path / "c.yml")], cwd=root)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "it is a named pipe" in done.stderr or "no such" in done.stderr.lower()
+@pytest.mark.slow
+def test_pipes_as_the_configuration_and_as_weights(root: Path, tmp_path: Path, settings: list[str]) -> None:
+    for name in ("c.yml", "m.pdparams"):
+        os.mkfifo(tmp_path / name)
+    weights = f"weights={tmp_path / 'm.pdparams'}"
+    for flags, says in (
+        (["-c", str(tmp_path / "c.yml")], "c.yml cannot be read: it is a named pipe"),
+        (["-c", CONFIG, "-o", *settings, weights], "m.pdparams: no such weights"),
+    ):
+        done = run([sys.executable, "-m", "ppkd", "eval", *flags], cwd=root)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert says in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["categories", "annotations"])
-def test_very_many_unknown_categories_take_seconds(root: Path, shapes: Path, settings: list[str], kind: str) -> None:
+def test_very_many_unknown_categories_take_seconds(root: Path, shapes: Path, kind: str) -> None:
     path = shapes / "annotations" / "instances_train.json"
     content = json.loads(path.read_text())
     if kind == "categories":
@@ -240,6 +258,7 @@ def test_very_many_unknown_categories_take_seconds(root: Path, shapes: Path, set
         one = content["annotations"][0]
         content["annotations"] += [{**one, "id": 10**6 + i, "category_id": 10**6 + i} for i in range(200_000)]
     path.write_text(json.dumps(content))
-    done = run([sys.executable, "-m", "ppkd", "train", "-c", CONFIG, "-o", *settings], cwd=root)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    code = f"from ppkd.data.datasets import COCODataSet; COCODataSet({str(shapes)!r}, 'train', {str(path)!r})"
+    done = run([sys.executable, "-c", code], cwd=root)
+    assert "DataError: " in done.stderr
     assert "which is not among its categories" in done.stderr

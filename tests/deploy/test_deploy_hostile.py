@@ -21,7 +21,7 @@ from ppkd.deploy.infer_cfg import FILE_NAME, InferConfig
 from ppkd.deploy.predictor import Predictor
 from ppkd.utils.errors import ConfigError, WeightsError
 
-SECONDS = 60
+SECONDS = 120
 MEMORY = 4_000_000_000
 
 
@@ -113,6 +113,20 @@ def refused(exported: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         return capsys.readouterr().err
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\npipe.ts\n#EXT-X-ENDLIST\n"),
+        ("v.mp4", "ffconcat version 1.0\nfile 'pipe.ts'\n"),
+    ],
+)
+def test_a_playlist_cannot_open_other_files(deploy: Callable, tmp_path: Path, name: str, content: str) -> None:
+    os.mkfifo(tmp_path / "pipe.ts")
+    (tmp_path / name).write_text(content)
+    done = deploy("--video_file", tmp_path / name, "--output_dir", tmp_path / "out")
+    is_refused(done, f"{name}: cannot read a video from it")
 
 
 def test_a_result_never_overwrites_its_video(deploy: Callable, refused: Callable, tmp_path: Path) -> None:

@@ -46,6 +46,33 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, text: str, says: str) -> None
         read_results(path)
 
 
+def test_a_byte_order_mark_and_spaces_change_nothing(results: Path, tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_bytes("\ufeffepoch, loss ,AP\r\n0, 9.5,\r\n1,4.25,0.125\r\n".encode())
+    assert str(read_results(path)) == str(read_results(results))
+    assert plot_curves({"$a$": path, "_b": path}, tmp_path / "x.png", columns=["loss"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"epoch;loss\n0;1.5\n", "its heading is 'epoch;loss', without 'epoch' once"),
+        (b"epoch\tloss\n0\t1.5\n", "without 'epoch' once"),
+        (b"epoch,loss,loss\n0,1,2\n", "without 'epoch' once"),
+        (b"epoch,loss\n0,1,2\n", ":2: more cells than the heading"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "not a readable csv file"),
+        (b"epoch,loss\n0,\x00\n", "expected a number|not a readable csv"),
+        ("epoch,loss\n".encode("utf-16"), "not a readable csv file"),
+        (b'epoch,loss\n0,"' + b"1" * 200_000, "not a readable csv file"),
+    ],
+)
+def test_what_is_no_csv_file_of_a_run_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "results.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"results\.csv.*({says})"):
+        read_results(path)
+
+
 def test_missing_file_and_missing_column(results: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv"):
         read_results(tmp_path / "none.csv")
