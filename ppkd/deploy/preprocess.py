@@ -69,7 +69,12 @@ def _build_step(step: Step, source: str) -> Fixed:
     if any(isinstance(side, int) and side > _LONGEST for side in _sides(step)):
         raise ConfigError(f"{source}: {step} asks for sides of more than {_LONGEST} pixels")
     spec = {"name": step["type"], **{key: value for key, value in step.items() if key != "type"}}
-    built: Any = build(freeze({}), freeze(spec, Mark(source)))
+    try:
+        built: Any = build(freeze({}), freeze(spec, Mark(source)))
+    except ConfigError as error:
+        if source in str(error):
+            raise
+        raise ConfigError(f"{source}: {error}") from error
     if not isinstance(built, Fixed):
         raise ConfigError(f"{source}: {step['type']} cannot be part of Preprocess: it is not the same in every run")
     return built
