@@ -6,44 +6,11 @@ from collections.abc import Collection
 from types import NoneType, UnionType
 from typing import Any, get_args
 
+from ppkd.config.instead import instead
 from ppkd.config.registry import Component, lookup, names
 from ppkd.config.signature import annotation_of
 from ppkd.config.value import OVERRIDE, Config
 from ppkd.utils.errors import nearest
-
-_TWO_STAGES = "of two stages there is FasterRCNN on a pyramid, the files faster_rcnn_*_fpn_*"
-_PPYOLOE = "PP-YOLOE's files of sizes s, m, l and x work, ppyoloe_crn_* and ppyoloe_plus_crn_*"
-_ANSWERS = {
-    "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2": (
-        *("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
-    ),
-    _PPYOLOE: (
-        "PPYOLOEWithAuxHead",
-        "SimpleConvHead",
-        "PPYOLOEContrastHead",
-        "PPYOLOFPN",
-        "PPYOLOPAN",
-        "PPYOLOTinyFPN",
-    ),
-    f"its transformer (-SOD) is not built; {_PPYOLOE}": ("CustomCSPPAN.num_layers", "CustomCSPPAN.use_trans"),
-    f"rotated boxes are not built; {_PPYOLOE}": ("PPYOLOERHead", "FCOSRHead", "S2ANet"),
-    "masks are not built": ("PPYOLOE.with_mask", "MaskHead", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
-    f"masks are not built; {_TWO_STAGES}": ("MaskRCNN",),
-    _TWO_STAGES: ("CascadeRCNN", "SwinTransformer", "Res5Head", "SparseRCNN"),
-    f"the variant without a pyramid (C4) is not built; {_TWO_STAGES}": ("BBoxHead.with_pool",),
-    "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes": (
-        *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "UnsupTrainDataset", "SemiTrainReader", "ssod_method"),
-    ),
-    "tracking is not built": (
-        *("FairMOT", "JDE", "DeepSORT", "ByteTrack", "CenterTrack", "EvalMOTDataset", "TestMOTDataset"),
-    ),
-    "keypoints are not built": ("TopDownHRNet", "HigherHRNet", "TinyPose3DHRNet", "TinyPose3DHRHeatmapNet", "PETR"),
-    "pictures are evaluated at one scale: write Resize": ("MultiscaleTestResize",),
-    "pictures are not cut into slices: write COCODataSet": ("SlicedCOCODataSet",),
-    "a slim file is given with --slim_config, beside -c with the student's configuration": ("slim",),
-}
-INSTEAD = {name: answer for answer, names_ in _ANSWERS.items() for name in names_}
-"""What is answered to names of PaddleDetection that ppkd does not have, where there is more to say."""
 
 OTHER_WORDS = {
     "lr": "LearningRate.base_lr",
@@ -60,7 +27,7 @@ _DETECTORS = "ppkd.models.detectors."
 
 def no_detector(name: str) -> str:
     """The answer to an ``architecture`` that is no detector."""
-    return f"{name} is not among our detectors: {', '.join(_in(_DETECTORS))}{_instead(name)}"
+    return f"{name} is not among our detectors: {', '.join(_in(_DETECTORS))}{instead(name)}"
 
 
 def no_part(owner: Component, key: str, name: str) -> str:
@@ -69,24 +36,19 @@ def no_part(owner: Component, key: str, name: str) -> str:
     noun = f"our {role}" if role else f"what {owner.name}.{key} takes"
     fitting = _fitting(owner, key)
     if not fitting:
-        return f"there is no component '{name}'{_instead(name) or nearest(name, names())}"
-    return f"{name} is not among {noun}: {', '.join(fitting)}{_instead(name)}"
-
-
-def no_component(name: str, known: Collection[str]) -> str:
-    """The answer to a component's name of which only is known that it is none of ``known``."""
-    return f"there is no component '{name}'{_instead(name) or nearest(name, known)}"
+        return f"there is no component '{name}'{instead(name) or nearest(name, names())}"
+    return f"{name} is not among {noun}: {', '.join(fitting)}{instead(name)}"
 
 
 def no_setting(component: Component, key: str) -> str:
     """The answer to a setting that ``component`` does not have."""
-    hint = _instead(f"{component.name}.{key}") or nearest(key, component.parameters, least=_NEAR_SETTING)
+    hint = instead(f"{component.name}.{key}") or nearest(key, component.parameters, least=_NEAR_SETTING)
     return f"{component.name}.{key} is not a setting of {component.name}{hint}"
 
 
 def no_key(cfg: Config, key: str, known: Collection[str]) -> str:
     """The answer to a top-level ``key`` that is none of ``known``; for ``-o`` also with the blocks that have it."""
-    hint = _instead(key)
+    hint = instead(key)
     if not hint and cfg.mark(key) == OVERRIDE:
         hint = _meant(cfg, key)
     return f"{key} is not a key of a configuration{hint or nearest(key, known, least=_NEAR)}"
@@ -97,10 +59,6 @@ def _meant(cfg: Config, key: str) -> str:
     places = [f"{block}.{key}" for block, value in cfg.items() if isinstance(value, Config) and key in value]
     meant = OTHER_WORDS.get(key) or " or ".join(places)
     return f"; did you mean {meant}?" if meant else ""
-
-
-def _instead(name: str) -> str:
-    return f"; {INSTEAD[name]}" if name in INSTEAD else ""
 
 
 def _in(package: str) -> list[str]:

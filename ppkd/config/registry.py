@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, overload
 
+from ppkd.config.instead import instead
 from ppkd.config.signature import parameters_of
 from ppkd.config.value import LocatedError, Mark
+from ppkd.utils.errors import nearest
 
 ROOMS = ("ppkd.models", "ppkd.data", "ppkd.engine", "ppkd.distill", "ppkd.metrics")
 
@@ -98,9 +100,8 @@ def lookup(name: str, where: Mark | str) -> Component:
     """The component called ``name``; raises :class:`ConfigError` at ``where`` with the nearest name there is."""
     component = find(name)
     if component is None:
-        from ppkd.config.answers import no_component
-
-        raise LocatedError(where, no_component(name, _COMPONENTS))
+        hint = instead(name) or nearest(name, _COMPONENTS)
+        raise LocatedError(where, f"there is no component '{name}'{hint}")
     return component
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from ppkd.config.answers import INSTEAD, no_detector, no_key
+from ppkd.config.answers import no_detector, no_key
 from ppkd.config.convert import convert
 from ppkd.config.factory import Plan, plan
+from ppkd.config.instead import INSTEAD
 from ppkd.config.options import runtime, runtime_keys
 from ppkd.config.registry import find, lookup, names, shared_names
 from ppkd.config.value import Config, LocatedError, Mark
