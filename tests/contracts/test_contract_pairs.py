@@ -15,9 +15,10 @@ from ppkd.utils.errors import SpecError
 ALL_LOSSES = [*LOSSES, *OWN_LOSSES]
 PAIRS = [
     *permutations(DETECTORS, 2),
-    *product(OWN_DETECTORS, ("RetinaNet", "GFL")),
-    *product(("RetinaNet", "FasterRCNN"), OWN_DETECTORS),
-    *permutations(OWN_DETECTORS, 2),
+    ("FCOS", "RetinaNet"),
+    ("GFL", "FCOS"),
+    ("TinyQueries", "FCOS"),
+    ("FasterRCNN", "TinyQueries"),
 ]
 ALIKE = [(loss, name, name) for loss, name in product(ALL_LOSSES, [*DETECTORS, *OWN_DETECTORS])]
 MIXED = [(loss, *names) for loss, names in product(ALL_LOSSES, PAIRS)]
