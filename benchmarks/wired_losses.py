@@ -25,7 +25,8 @@ def wired_step(name: str, batch: Batch, size: int) -> Callable[[], None]:
     import paddle
 
     import ppkd
-    from ppkd.distill import Context, FrozenTeacher, losses
+    from ppkd.distill import Progress, Side, losses
+    from ppkd.structures.truth import Truth
 
     paddle.seed(0)
     detector = ppkd.build_detector(ppkd.load_config(str(WIRED[name]), ["pretrain_weights=null"]))
@@ -33,14 +34,17 @@ def wired_step(name: str, batch: Batch, size: int) -> Callable[[], None]:
     loss = getattr(losses, name)(spec, spec)
     images = len(batch["gt_bbox"])
     student, teacher = (_record(detector, images, size) for _ in range(2))
-    batch = {**batch, "gt_class": [paddle.zeros([len(boxes)], dtype="int64") for boxes in batch["gt_bbox"]]}
-    context = Context(batch, detector.assign(student, batch), 0.0, FrozenTeacher(detector), detector)
-    leaves = [tensor for entry in student.entries() for tensor in student.tensors(entry)]
+    truth = Truth.of(batch)
+    sides = (
+        Side(student, detector.abilities(), detector.assign(student, truth)),
+        Side(teacher, detector.abilities()),
+    )
+    leaves = [tensor for tensors in student.tensors.values() for tensor in tensors]
     for tensor in leaves:
         tensor.stop_gradient = False
 
     def run() -> None:
-        value = loss(student, teacher, context)
+        value = loss(*sides, truth, Progress())
         value.backward()
         value.item()
         for tensor in leaves:
@@ -54,12 +58,14 @@ def _record(detector: Detector, images: int, size: int) -> Record:
     """Random numbers in the shapes of the detector's record; the classes are as unlikely as at the start."""
     import paddle
 
-    maps = {}
-    for name, levels in detector.spec().entries.items():
-        cells = [-(-size // level.stride) for level in levels]
-        anchors = [[] if name == "neck" else [level.anchors] for level in levels]
+    from ppkd.structures import Record
+
+    spec, maps = detector.spec(), {}
+    for name, entry in spec.entries.items():
+        cells = [-(-size // stride) for stride in entry.strides]
+        anchors = [[] if name == "neck" else [level.anchors] for level in entry.levels]
         maps[name] = [
-            0.5 * paddle.randn([images, *count, level.channels, side, side]) - 4.0 * (name == "cls_logits")
-            for level, count, side in zip(levels, anchors, cells, strict=True)
+            0.5 * paddle.randn([images, *count, level.channels, side, side]) - 4.0 * (entry.role == "class")
+            for level, count, side in zip(entry.levels, anchors, cells, strict=True)
         ]
-    return detector.record(**maps)
+    return Record(spec, maps)

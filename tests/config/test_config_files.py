@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ppkd.config import build, check, load_config, runtime
-from ppkd.config.signature import UNCHECKED, annotation_of
 from ppkd.config.registry import lookup, names
+from ppkd.config.signature import UNCHECKED, annotation_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DETECTORS = sorted(

@@ -24,7 +24,9 @@ class Adapted(DistillLoss):
         super().__init__(student, teacher, consumes=["neck"], **settings)
         pair = self.pairs["neck"][0]
         self.align = paddle.nn.Conv2D(
-            student.entries["neck"][pair.student].channels, teacher.entries["neck"][pair.teacher].channels, 1
+            student.entries["neck"].levels[pair.student].channels,
+            teacher.entries["neck"].levels[pair.teacher].channels,
+            1,
         )
 
     def forward(self, student, teacher, truth, at):
@@ -207,7 +209,7 @@ def test_a_loss_names_both_sides_when_a_record_lacks_an_entry():
     only_neck = replace(toy.only(["neck"]), name="Bare")
     with pytest.raises(SpecError, match=r"YOLOv3FineGrained consumes .*but Bare records \['neck'\].*lacks"):
         YOLOv3FineGrained(toy, only_neck)
-    with pytest.raises(SpecError, match=r"cls_logits at stride 8 differs.*3 channels.*2 x"):
+    with pytest.raises(SpecError, match=r"cls_logits at stride 4 differs.*3 channels.*2 x"):
         OutputL2(toy, other)
     with pytest.raises(SpecError, match=r"no level of neck has the same stride in Toy \[4, 8\] and Toy \[32\]"):
         Adapted(toy, ToyDetector(strides=(32,)).spec())

@@ -8,8 +8,8 @@ import pytest
 from sides import side
 
 from ppkd.distill import Progress
-from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.distill.general_instances import general_instances
+from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.models.losses.normaliser import NormaliserBook
 from ppkd.structures import DetectorSpec, Entry, LevelSpec, Record
 from ppkd.structures.truth import Truth

@@ -11,8 +11,8 @@ from loss_cases import assert_close, golden, golden_names, leaf, listed
 from sides import side
 
 from ppkd.distill import Progress
-from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.distill.general_instances import general_instances
+from ppkd.distill.losses import LD, ClassKD, FeatureImitation, RegionFinder
 from ppkd.models.assigners.atss_assigner import ATSSAssigner
 from ppkd.models.heads.dgqp import DGQP
 from ppkd.models.heads.fcos_feat import FCOSFeat

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
-
 from ppkd.distill.losses.gid_terms import response_terms
+
 from ppkd.distill.divergence import KDQualityFocalLoss
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss
 from ppkd.models.losses.binary_cross_entropy import binary_cross_entropy

@@ -1,4 +1,4 @@
-"""Distillation losses, a file or folder for each method: formulas on tensors, and the classes that wire them."""
+"""Distillation losses, one method per file or folder: formulas on tensors, and the classes that wire them."""
 
 from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss

@@ -41,8 +41,8 @@ class FGFIFeatureLoss(nn.Layer):
 FGFI = register(
     level_wise(
         FGFIFeatureLoss,
-        notes="The mean over the levels. The defaults are those of Faster R-CNN on a pyramid. The paper's own code has, for\n"
-        "one map, anchors of 8, 16, 32 strides, boxes of all sizes, ``relu``, no ``channel_mean`` and weight 0.01.",
+        notes="The mean over the levels. The defaults are those of Faster R-CNN on a pyramid. The paper's own code has,\n"
+        "for one map, anchors of 8, 16, 32 strides, boxes of all sizes, ``relu``, no ``channel_mean`` and weight 0.01.",
         paper="1906.03609",
         weight=3.0,
         cells=AnchorCells,

@@ -43,7 +43,7 @@ def select(student: Tensor, teacher: Tensor, settings: Selection) -> list[int]:
         teacher: features of the same instances, float32 (n, C'); C' need not be C.
         settings: how to choose.
     """
-    student, teacher = F.normalize(student, axis=1), F.normalize(teacher, axis=1)
+    student, teacher = (F.normalize(features, axis=1) for features in (student, teacher))
     densities = density(student, settings.sigma), density(teacher, settings.sigma)
     candidates = dense_instances(*densities, settings.quantile)
     return [choice.index for choice in choices(student, teacher, candidates, settings)]
