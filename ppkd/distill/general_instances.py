@@ -64,7 +64,7 @@ def first_kept(scores: Tensor, boxes: Tensor, count: int, max_iou: float) -> tup
     """The first ``count`` boxes of each image that greedy suppression keeps: int64 [N, count], bool [N, count].
 
     The second says whether there was one left; places with a score below 0 do not take part. So few are wanted that
-    taking the best and dropping its neighbours, over and over, needs neither sorting nor a look at the results.
+    taking the best and dropping its neighbours, over and over, needs neither sorting nor results on the host.
 
     Args:
         scores: [N, P].
