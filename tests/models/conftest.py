@@ -16,7 +16,7 @@ from parity_fill import boxes, image_batch
 from ppkd.config import load_config
 from ppkd.models import build_detector
 from ppkd.structures import Batch
-from ppkd.utils.runtime import THREADS
+from ppkd.utils.runtime import THREADS as OF_PROCESS
 
 TINY = [
     "num_classes=3",
@@ -62,6 +62,9 @@ def batches() -> Callable[..., Batch]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def threads():
-    """Reference numbers hold for the process's own threads; a prediction before, by an exported model, sets others."""
-    core.set_num_threads(int(os.environ[THREADS]))
+def threads(request):
+    """A module's ``THREADS``, else the process's own; a prediction before, by an exported model, sets others.
+
+    Low-order bits depend on them, and gradient norms of the references are met with some numbers and not with others.
+    """
+    core.set_num_threads(getattr(request.module, "THREADS", int(os.environ[OF_PROCESS])))

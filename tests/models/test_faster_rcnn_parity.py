@@ -20,6 +20,7 @@ BOUND = 2e-5
 LOSS_BOUND = 3e-6
 GRADIENT_BOUND = 2e-5
 FIRST_ONES = ["RPNHead.rpn_target_assign.use_random=false", "BBoxAssigner.use_random=false"]
+THREADS = 1
 
 
 @pytest.fixture(scope="module")
