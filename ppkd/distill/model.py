@@ -76,17 +76,18 @@ class DistillModel(nn.Layer):
         known = labelled_images(batch)
         consumed = {entry for loss in losses.values() for entry in loss.consumes}
         record = self.student.extract(batch).thinned(consumed).map(float32)
-        truth, targets, task = Truth.of(batch), None, {}
+        truth, task = Truth.of(batch), {}
         if known is not None:
+            own, boxes = known.of(record), known.of(truth)
             with full_precision():
-                targets = self.student.assign(known.of(record), known.of(truth))
-                task = dict(self.student.loss(known.of(record), targets))
+                targets = self.student.assign(own, boxes)
+                task = dict(self.student.loss(own, targets))
         teachers = {name: self.teachers[name](batch, record).map(float32) for name in asked}
         everything = self._view(record, teachers, truth)
         labelled = None
         if known is not None:
             part = {name: known.of(one) for name, one in teachers.items()}
-            labelled = self._view(known.of(record), part, known.of(truth), targets)
+            labelled = self._view(own, part, boxes, targets)
         with full_precision():
             distilled = self._distill(losses, everything, labelled)
         for name in distilled.keys() & {*task, "loss"}:
