@@ -77,7 +77,7 @@ def seed_table(baseline: Row, methods: Sequence[Row], headline: str) -> str:
         own = {outcome.trial.key: outcome for outcome in row.outcomes}
         cells.append([row.name, *(_of_run(own.get(key), alone[key], headline) for key in alone)])
     threads = len({key[1] for key in alone}) > 1
-    names = [f"{seed} ({count} threads)" if threads else f"{seed}" for seed, count in alone]
+    names = [f"{seed} ({_threads(count)})" if threads else f"{seed}" for seed, count in alone]
     return lines_of(["seed", *names], cells)
 
 
@@ -88,7 +88,7 @@ def spread_lines(baseline: Row, headline: str) -> list[str]:
         by_threads.setdefault(outcome.trial.run.threads, []).append(outcome)
     groups = {"all runs": list(baseline.outcomes)}
     if len(by_threads) > 1:
-        groups |= {f"{threads} threads": outcomes for threads, outcomes in by_threads.items()}
+        groups |= {_threads(threads): outcomes for threads, outcomes in by_threads.items()}
     told = []
     for name, outcomes in groups.items():
         values = Row(baseline.name, tuple(outcomes)).percents(headline)
@@ -104,6 +104,10 @@ def _of_run(outcome: Outcome | None, alone: Outcome, headline: str) -> str:
     own, other = outcome.figures[headline], alone.figures[headline]
     gained = f" ({signed(own - other)})" if outcome is not alone and own is not None and other is not None else ""
     return f"{points(own)}{gained}{f' {JUMPED}' if outcome.jumped else ''}"
+
+
+def _threads(count: int | None) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _numbers(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -84,10 +84,10 @@ def test_the_spread_is_told_for_each_number_of_threads():
     assert len(lines) == 1
     assert lines[0].split("; ") == [
         "The spread of baseline's AP: all runs: standard deviation 1.4, from lowest to highest 3.0 (4 runs)",
-        "1 threads: standard deviation 0.0, from lowest to highest 0.0 (2 runs)",
+        "1 thread: standard deviation 0.0, from lowest to highest 0.0 (2 runs)",
         "2 threads: standard deviation 1.4, from lowest to highest 2.0 (2 runs).",
     ]
-    assert "| seed | 0 (1 threads) | 0 (2 threads) | 1 (1 threads) | 1 (2 threads) |" in seed_table(baseline, [], "AP")
+    assert "| seed | 0 (1 thread) | 0 (2 threads) | 1 (1 thread) | 1 (2 threads) |" in seed_table(baseline, [], "AP")
     assert spread_lines(row("baseline", 20.0), "AP") == []
 
 
