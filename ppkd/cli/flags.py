@@ -42,14 +42,6 @@ def add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     parser.add_argument(name, type=boolean, nargs="?", const=True, default=False, metavar="BOOL", help=text)
 
 
-_SLICES = "pictures are not cut into slices; give the reader's Resize a larger target_size"
-SLICES = dict.fromkeys(
-    ("--slice_infer", "--slice_size", "--overlap_ratio", "--combine_method", "--match_threshold", "--match_metric"),
-    _SLICES,
-)
-"""PaddleDetection's flags of detection in slices."""
-
-
 class Former(argparse.Action):
     """A flag of PaddleDetection's tools that is none here: a usage error that names what to write instead."""
 
