@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.cli.command import Command
-from ppkd.cli.flags import add_flag, boolean, finite, refuse
+from ppkd.cli.flags import add_flag, boolean, finite, positive, refuse
 from ppkd.cli.slices import add_slices, slicing
 from ppkd.utils.errors import ConfigError, DataError
 
@@ -48,12 +48,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image_file", help="one picture; wins over --image_dir")
     made.add_argument("--image_dir", help="folder of pictures")
     made.add_argument("--video_file", help="a video; wins over pictures")
-    made.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
+    made.add_argument("--batch_size", type=positive, default=1, help="pictures per batch")
     made.add_argument("--threshold", type=finite, default=0.5, help="lowest score that is drawn")
     made.add_argument("--output_dir", default="output", help="folder of the results")
     made.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
     made.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
-    made.add_argument("--cpu_threads", type=_positive, default=1)
+    made.add_argument("--cpu_threads", type=positive, default=1)
     made.add_argument("--save_images", type=boolean, default=True, metavar="BOOL", help="write drawn pictures")
     add_flag(made, "--save_results", "write all detections to bbox.json")
     add_flag(made, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
@@ -137,13 +137,6 @@ def _detect_video(pipeline: Pipeline, config: InferConfig, args: argparse.Namesp
         progress=lambda frame: print(f"detect frame: {frame}"),
     )
     _announce(path)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, not {text}")
-    return number
 
 
 command = Command(parser, main, computes=True)

@@ -23,6 +23,7 @@ NAMES = (
     "methods",
     "convert",
     "prototypes",
+    "anchors",
     "draw-shapes",
     "split-voc",
     "quickstart",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ppkd.cli.flags import add_flag, finite
+from ppkd.cli.flags import add_flag, finite, number, positive
 from ppkd.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppkd.deploy.slices import Slicing
-
-T = TypeVar("T")
 
 # The flags, and what each is in :class:`Slicing`.
 _FIELDS = {
@@ -28,7 +25,7 @@ def add_slices(parser: argparse.ArgumentParser) -> None:
     """Add ``--slice_infer`` and the flags that say how."""
     add_flag(parser, "--slice_infer", "cut pictures into overlapping slices, for small objects")
     pair: dict[str, Any] = {"nargs": "+", "action": _Pair, "metavar": "HEIGHT WIDTH"}
-    parser.add_argument("--slice_size", type=_side, help="of a slice; one number for both (640)", **pair)
+    parser.add_argument("--slice_size", type=positive, help="of a slice; one number for both (640)", **pair)
     parser.add_argument("--overlap_ratio", type=_share, help="of neighbours; one number for both (0.25)", **pair)
     parser.add_argument("--combine_method", choices=("nms", "nmm", "concat"), help="drop, join or keep doubles (nms)")
     parser.add_argument("--match_threshold", type=finite, metavar="NUMBER", help="least overlap of doubles (0.6)")
@@ -63,20 +60,4 @@ class _Pair(argparse.Action):
         setattr(namespace, self.dest, (values[0], values[-1]))
 
 
-def _within(kind: Callable[[str], T], valid: Callable[[T], bool], expected: str) -> Callable[[str], T]:
-    """A type of argparse: ``kind`` of the text, refused with what was ``expected``."""
-
-    def parse(text: str) -> T:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not valid(value):
-            raise argparse.ArgumentTypeError(f"expected {expected}, not '{text}'")
-        return value
-
-    return parse
-
-
-_side = _within(int, lambda side: side > 0, "a number of pixels above 0")
-_share = _within(float, lambda share: 0 <= share < 1, "a share of at least 0 and below 1")
+_share = number(float, lambda share: 0 <= share < 1, "a share of at least 0 and below 1")

@@ -102,7 +102,8 @@ def painted_pipeline(engine: object) -> Pipeline:
     return Pipeline(engine, Preprocess(InferConfig("YOLO", "COCO", steps, ("red", "green"), (1, 2))))
 
 
-# Objects of 8 x 8 pixels in the middle, on the border of two slices (64 pixels, 16 shared), where four meet, in a corner.
+# Objects of 8 x 8 pixels in the middle, on the border of two slices (64 pixels, 16 shared), where four meet, in a
+# corner.
 OBJECTS = [(0, 20, 20), (0, 60, 10), (1, 44, 30), (1, 60, 60), (0, 100, 44), (1, 142, 112)]
 
 
@@ -169,8 +170,8 @@ def test_a_flag_without_slices_is_refused() -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ("--slice_size 0", "expected a number of pixels above 0, not '0'"),
-        ("--slice_size 6.4", "expected a number of pixels above 0, not '6.4'"),
+        ("--slice_size 0", "expected a whole number above 0, not '0'"),
+        ("--slice_size 6.4", "expected a whole number above 0, not '6.4'"),
         ("--slice_size 1 2 3", "--slice_size takes a height and a width, not 3 numbers"),
         ("--overlap_ratio 1", "expected a share of at least 0 and below 1, not '1'"),
         ("--combine_method soft", "invalid choice: 'soft'"),
