@@ -26,6 +26,7 @@ NAMES = (
     "anchors",
     "draw-shapes",
     "split-voc",
+    "to-coco",
     "quickstart",
     "doctor",
 )
