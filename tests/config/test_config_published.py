@@ -104,11 +104,6 @@ def test_a_repeated_key_of_a_published_file_is_noted_and_the_last_counts(
         ),
         ("ppyoloe/crn_mine", "UnsupTrainDataset={}", "semi-supervised training is not built; UnlabelledDataset"),
         ("ppyoloe/crn_mine", "CustomCSPPAN.use_trans=true", "SOD.* is not built; PP-YOLOE's files"),
-        (
-            "ppyoloe/crn_mine",
-            "TrainReader.sample_transforms.1={MultiscaleTestResize: {}}",
-            "at one scale: write Resize",
-        ),
         ("ppyoloe/crn_mine", "PPYOLOEHead.use_varifocal_loss=false", "use_varifocal_loss is false, expected True"),
         (
             "picodet/pico_mine",
