@@ -24,8 +24,10 @@ NAMES = (
     "methods",
     "convert",
     "prototypes",
+    "anchors",
     "draw-shapes",
     "split-voc",
+    "to-coco",
     "quickstart",
     "doctor",
 )
