@@ -11,6 +11,8 @@ from functools import cache
 import pytest
 
 from ppkd.config import load_config
+from ppkd.data.shapes import draw_shapes
+from ppkd.models import build_detector
 from ppkd.study.recommend import recommend as module
 from ppkd.study.recommend.candidates import find_candidates, named
 from ppkd.study.recommend.journal import Journal
@@ -23,6 +25,7 @@ from ppkd.study.recommend.search import search
 from ppkd.study.recommend.shorten import shortened, shortened_slim
 from ppkd.study.runs import Run
 from ppkd.utils.errors import ConfigError, TrainingError
+from ppkd.utils.serialization import write_weights
 
 STUDENT = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 TEACHER = "configs/shapes/yolov3_mobilenet_v1_x0.5_160_shapes.yml"
@@ -378,3 +381,28 @@ def test_pilots_go_on_from_the_shorter_ones_on_the_schedule_of_a_whole_pilot(tmp
     assert train[train.index("-r") + 1] == str(runs / "yolov3_l2-2")
     assert "filename=yolov3_l2-4" in train
     assert pilots.run((ALONE, 2)).slim is None
+
+
+@pytest.mark.slow
+def test_a_whole_search_of_tiny_detectors(tmp_path, root):
+    """With a loss that is there but weighs next to nothing, no pilot can end above the student alone."""
+    recipe = tmp_path / "next_to_nothing.yml"
+    recipe.write_text((root / SLIM).read_text().replace("weight: 100", "weight: 0.0000000001"))
+    draw_shapes(tmp_path / "shapes", images_train=8, images_val=4, size=160, seed=0)
+    write_weights(tmp_path / "teacher.pdparams", build_detector(load_config(TEACHER)).state_dict())
+    data = [f"{name}Dataset.dataset_dir={tmp_path / 'shapes'}" for name in ("Train", "Eval")]
+    command = [sys.executable, "tools/recommend.py", "-c", STUDENT, "--teacher", TEACHER, "--recipes", str(recipe)]
+    command += ["--teacher_weights", str(tmp_path / "teacher"), "--output", str(tmp_path / "out"), "--budget", "10m"]
+    command += ["-o", "epoch=1", "worker_num=0", "TrainReader.batch_size=4", *data]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    numbers = json.loads((tmp_path / "out" / "recommend.json").read_text())
+    alone, candidate = numbers["candidates"]
+    assert (alone["name"], candidate["name"]) == ("alone", "next_to_nothing")
+    assert 0 < candidate["share"] < 1e-6
+    assert -1 <= candidate["cosine"] <= 1
+    assert alone["values"] == candidate["values"]
+    assert set(alone["values"]) == {"1"}
+    assert numbers["method"] is None
+    assert "Train the student alone" in done.stdout
+    assert (tmp_path / "out" / "pilots.png").stat().st_size > 1000

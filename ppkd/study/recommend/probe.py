@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import paddle
-from paddle import Tensor
 
 from ppkd.config import Config
 from ppkd.data import build_dataset
+from ppkd.distill.gradients import gradients, neck_parameters
 from ppkd.distill.model import DistillModel
 from ppkd.distill.preflight_teacher import judge_teachers
 from ppkd.experiment import Experiment, TrainOptions
 from ppkd.experiment.assembly import Assembly, assemble
+from ppkd.experiment.calibration import run_calibration
 from ppkd.experiment.preflight import run_preflight, untouched
 from ppkd.structures import Batch
 
@@ -51,9 +51,10 @@ def probe(cfg: Config, slim: Config | None, folder: Path) -> Probe:
     """
     assembly = _assembled(cfg, slim, folder)
     experiment, distilled = assembly.experiment, assembly.distilled
+    run_calibration(assembly)
     run_preflight(assembly)
     batch = assembly.loader.peek(0, 0)
-    share, cosine = (None, None) if distilled is None else gradients(distilled, batch)
+    share, cosine = (None, None) if distilled is None else directions(distilled, batch)
     evaluated = experiment.evaluation_loader(build_dataset(cfg, "EvalDataset"), worker_num=0)
     return Probe(
         seconds=_step_seconds(assembly, batch),
@@ -74,34 +75,30 @@ def judge(cfg: Config, slim: Config, folder: Path) -> None:
     if distilled is not None:
         load = partial(experiment.evaluation_loader, worker_num=0)
         with untouched(distilled):
-            judge_teachers(cfg, experiment.runtime, load, distilled, starts=False)
+            judge_teachers(cfg, experiment.runtime, load, distilled, starts=experiment.starts_trained)
 
 
 def _assembled(cfg: Config, slim: Config | None, folder: Path) -> Assembly:
     return assemble(Experiment.parse(cfg, slim, TrainOptions(dry_run=True, overwrite=True)).at(folder))
 
 
-def gradients(model: DistillModel, batch: Batch) -> tuple[float | None, float | None]:
-    """The norm of the distillation's gradient over that of the task's, on the student's neck, and their cosine."""
+def directions(model: DistillModel, batch: Batch) -> tuple[float | None, float | None]:
+    """The norm of the distillation's gradient over that of the task's, on the student's neck, and their cosine.
+
+    Losses that prepare themselves from the training set before the first step are not among it.
+    """
     model.train()
-    model.set_progress(0.0)
     ready = {name: loss for name, loss in model.losses.items() if not loss.prepares(0)}
     with untouched(model), paddle.enable_grad():
         seen = model.compare(batch, ready)
-        neck = [one for one in model.student.part("neck").parameters() if not one.stop_gradient]
-        if not seen.distilled or not seen.task or not neck:
+        if not seen.distilled or not seen.task:
             return None, None
-        taught, own = (_gradient([*terms.values()], neck) for terms in (seen.distilled, seen.task))
-        product = sum((a * b).sum() for a, b in zip(taught, own, strict=True))
-        of_taught, of_own = (float(sum((g * g).sum() for g in each)) ** 0.5 for each in (taught, own))
-    if not of_taught or not of_own:
+        terms = [paddle.add_n(list(each.values())) for each in (seen.task, seen.distilled)]
+        task, taught = gradients(terms, neck_parameters(model.student))
+        norms, product = (task.norm().item(), taught.norm().item()), (task * taught).sum().item()
+    if not all(norms):
         return 0.0, None
-    return of_taught / of_own, float(product) / (of_taught * of_own)
-
-
-def _gradient(terms: Sequence[Tensor], parameters: list[Tensor]) -> list[Tensor]:
-    found = paddle.grad(paddle.add_n(list(terms)), parameters, retain_graph=True, allow_unused=True)
-    return [paddle.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+    return norms[1] / norms[0], product / (norms[0] * norms[1])
 
 
 def _step_seconds(assembly: Assembly, batch: Batch) -> float:
