@@ -61,7 +61,7 @@ class Advice:
         if self.method is not None:
             gain = self.gains[self.method]
             ends = " to ".join(signed(gain["mean"] + side * gain["half_width"]) for side in (-1, 1))
-            of = f"{len(gain['values'])} fresh seeds, {self.plan.rungs[-1]} of {self.epochs} epochs"
+            of = f"{len(gain['values'])} fresh seeds, {self.plan.confirmed} of {self.epochs} epochs"
             return f"{signed(gain['mean'])} points over the student alone, interval {ends} ({of})."
         if self.gains:
             return "on fresh seeds no candidate was shown to beat the student alone."
@@ -124,9 +124,9 @@ def _text(advice: Advice, commands: str) -> str:
             f"Seed by seed: [{CONFIRMED}/{REPORT_FILE}]({CONFIRMED}/{REPORT_FILE}).",
             f"![gains]({CONFIRMED}/{PLOT_FILE})",
         ]
-        if advice.plan.rungs[-1] < advice.epochs:
+        if advice.plan.confirmed < advice.epochs:
             parts.append(
-                f"These trainings have {advice.plan.rungs[-1]} of {advice.epochs} epochs. A longer one often leaves "
+                f"These trainings have {advice.plan.confirmed} of {advice.epochs} epochs. A longer one often leaves "
                 "less to gain: repeat the comparison at full length before much depends on it."
             )
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
