@@ -45,11 +45,14 @@ class Preprocess:
 
     def __call__(self, picture: Picture) -> Prepared:
         """One picture, decoded (if it is a file) and prepared; raises :class:`DataError` naming a broken file."""
-        sample: Sample = {"image": picture} if isinstance(picture, np.ndarray) else {"im_file": str(picture)}
-        sample = self.decode(sample)
+        sample = self.decoded(picture)
         decoded = sample["image"]
         prepared, *views = _run(self.steps, sample)
         return Prepared(decoded, {**prepared, "views": views} if views else prepared)
+
+    def decoded(self, picture: Picture) -> Sample:
+        """The sample before any step: ``image`` uint8 (H, W, 3); raises :class:`DataError` naming a broken file."""
+        return self.decode({"image": picture} if isinstance(picture, np.ndarray) else {"im_file": str(picture)})
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size.
