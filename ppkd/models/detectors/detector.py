@@ -67,7 +67,7 @@ class Detector(nn.Layer):
             terms = self.loss(record, self.assign(record, batch))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
-    def set_progress(self, epoch: float) -> None:
+    def set_progress(self, epoch: float, step: int | None = None) -> None:
         """Tell a detector whose training changes on the way where it is; 1.5 is the middle of the second epoch."""
 
     def due(self, epoch: int) -> bool:
