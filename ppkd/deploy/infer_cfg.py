@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,19 @@ from ppkd.config.parse import parse
 from ppkd.config.value import thaw
 from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.utils.files import read_text
+from ppkd.utils.logger import get_logger
 from ppkd.utils.serialization import digest
 
 if TYPE_CHECKING:
     from ppkd.config import Config
 
 FILE_NAME = "infer_cfg.yml"
+_log = get_logger("ppkd.deploy")
 Step = dict[str, Any]
 
 PICODET, PICODET_HEAD = "PicoDet", "PicoHeadV2"
 # PaddleDetection's table, searched in this order: "PPYOLOE" contains "YOLO".
+_VIEWS = "MultiscaleTestResize"
 _MIN_SUBGRAPH = {"PPYOLOE": 3, "YOLO": 3, PICODET: 3, "GFL": 16, "RCNN": 40, "RetinaNet": 40}
 # PaddleDetection writes these in place of the head's own, to be quick; the program's suppression keeps its own.
 _PICODET_NMS = {"score_threshold": 0.3, "nms_threshold": 0.5}
@@ -102,6 +105,13 @@ class InferConfig:
             checksums=take.value("checksums", dict, {}),
         )
 
+    def at_one_size(self) -> InferConfig:
+        """The same with the first of several sizes alone, since an exported program is run once for a picture."""
+        steps = [_first_size(step) for step in self.preprocess]
+        if steps != list(self.preprocess):
+            _log.warning("an exported model detects at one size: MultiscaleTestResize becomes Resize to its first one")
+        return replace(self, preprocess=tuple(steps))
+
     def check_files(self, files: Iterable[Path]) -> None:
         """Raise :class:`WeightsError` for a file of the export that is not as it was written.
 
@@ -132,6 +142,14 @@ class InferConfig:
             **({"checksums": dict(self.checksums)} if self.checksums else {}),
         }
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _first_size(step: Step) -> Step:
+    """``step``, or the ``Resize`` to its first size."""
+    if not isinstance(step, dict) or step.get("type") != _VIEWS:
+        return step
+    size = {"target_size": step.get("origin_target_size", [800, 1333])}
+    return {"type": "Resize", **_RESIZE, **size, **{key: step[key] for key in ("interp",) if key in step}}
 
 
 class _Taker:
