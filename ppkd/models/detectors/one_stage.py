@@ -39,7 +39,7 @@ class OneStageDetector(PyramidDetector, Generic[AnyHead]):
         return DetectorSpec(
             name=type(self).__name__,
             num_classes=self.head.num_classes,
-            entries={"neck": Entry("feature", "grid", self.neck.out_specs), **self.head.entries()},
+            entries={"neck": Entry("feature", "grid", self.levels), **self.head.entries()},
             abilities=frozenset(self.abilities()),
         )
 
