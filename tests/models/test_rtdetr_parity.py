@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import paddle
 import pytest
-from parity_fill import FOLDER, fill_model, load_case
 from paddle.nn import functional as F
+from parity_fill import FOLDER, fill_model, load_case
 
 from ppkd.config import load_config
 from ppkd.models import build_detector
@@ -25,12 +26,15 @@ from ppkd.models.transformers.denoising import Noise
 from ppkd.structures.truth import Truth
 
 R18, R50, SWAPPED = "rtdetr_r18vd", "rtdetr_r50vd", "rtdetr_r18vd_nonsquare"
-CASES = [R18, pytest.param(R50, marks=pytest.mark.slow), SWAPPED, "rtdetr_r18vd_nonsquare_fixed"]
+FIXED = "rtdetr_r18vd_nonsquare_fixed"
+CASES = [R18, pytest.param(R50, marks=pytest.mark.slow), SWAPPED, FIXED]
 SENSITIVITY = json.loads((FOLDER / "sensitivity_1e-6.json").read_text())
 BOUND = 5e-6
 LOSS_BOUND = {"train_frozen_bn_nodn": 3e-6, "train_frozen_bn": 3e-6, "train_ref": 1e-3}
 GRADIENT_BOUND = {"train_frozen_bn_nodn": 4e-5, "train_frozen_bn": 4e-5, "train_ref": 3e-4}
 TERMS = ("class", "bbox", "giou")
+STEPS = [pytest.param(R18, run, id=f"{R18}-{run}") for run in LOSS_BOUND]
+STEPS += [pytest.param(name, "train_frozen_bn", id=name, marks=pytest.mark.slow) for name in (R50, SWAPPED, FIXED)]
 THREADS = 1
 
 
@@ -117,9 +121,18 @@ class Case:
         return record, targets, losses, norms, running, chosen[0]
 
 
+@pytest.fixture(scope="module")
+def known(root, batches):
+    """A case by its name."""
+    return cache(lambda name: Case(name, root, batches))
+
+
 @pytest.fixture(scope="module", params=CASES)
-def case(request, root, batches):
-    return Case(request.param, root, batches)
+def case(request, known):
+    return known(request.param)
+
+
+each_step = pytest.mark.parametrize(("name", "run"), STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +240,9 @@ def test_the_denoising_draw(case, monkeypatch):
         np.testing.assert_array_equal(positive, case.arrays[f"in.dn.positive_idx.{i}"])
 
 
-@pytest.mark.parametrize("run", LOSS_BOUND)
-def test_assignments(case, run):
+@each_step
+def test_assignments(known, name, run):
+    case = known(name)
     _, targets, *_ = case.step(run)
     for i, stage in enumerate(targets.stages):
         for image in range(2):
@@ -238,30 +252,34 @@ def test_assignments(case, run):
             np.testing.assert_array_equal(labels[queries], case.arrays[f"in.gt_class.{image}"][owners])
 
 
-@pytest.mark.parametrize("run", LOSS_BOUND)
-def test_losses(case, run):
+@each_step
+def test_losses(known, name, run):
+    case = known(name)
     losses = {name: value.item() for name, value in case.step(run)[2].items()}
     losses["loss"] = sum(losses.values())
     assert losses == pytest.approx(case.settings[run]["losses"], rel=LOSS_BOUND[run])
 
 
-@pytest.mark.parametrize("run", LOSS_BOUND)
-def test_losses_of_every_layer(case, run):
+@each_step
+def test_losses_of_every_layer(known, name, run):
+    case = known(name)
     record, targets, *_ = case.step(run)
     answers = stages(record)
     for i, wanted in enumerate(targets.stages):
         found = case.model.detr_head.loss.stage(answers.logits[i], answers.boxes[i], wanted, targets.boxes)
-        for name in TERMS:
-            expected = case.settings[run]["per_layer"][f"loss_{name}"][i]
-            assert found[name].item() == pytest.approx(expected, rel=LOSS_BOUND[run]), (i, name)
+        for term in TERMS:
+            expected = case.settings[run]["per_layer"][f"loss_{term}"][i]
+            assert found[term].item() == pytest.approx(expected, rel=LOSS_BOUND[run]), (i, term)
 
 
-@pytest.mark.parametrize("run", LOSS_BOUND)
-def test_gradients(case, run):
+@each_step
+def test_gradients(known, name, run):
+    case = known(name)
     assert case.step(run)[3] == pytest.approx(case.settings[run]["grad_norms"], rel=GRADIENT_BOUND[run])
 
 
-def test_running_statistics_after_a_step(case):
+def test_running_statistics_after_a_step(known):
+    case = known(R18)
     running = case.step("train_ref")[4]
     assert running
     for key, found in running.items():
