@@ -53,6 +53,11 @@ def detector(name: str, seed: int) -> Detector:
     return copied
 
 
+def spec(name: str) -> DetectorSpec:
+    """What a detector records, without a copy of it."""
+    return _drawn(name, 0).spec()
+
+
 def loss_between(name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
     """A loss with its default settings; raises :class:`SpecError` where it does not go with the two."""
     if name in OWN_LOSSES:
