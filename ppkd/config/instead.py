@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_TWO_STAGES = "of two stages there is FasterRCNN on a pyramid, the files faster_rcnn_*_fpn_*"
+_TWO_STAGES = "of two stages there is FasterRCNN on convolutional backbones, the files faster_rcnn_{r,x}*"
 _PPYOLOE = "PP-YOLOE's files of sizes s, m, l and x work, ppyoloe_crn_* and ppyoloe_plus_crn_*"
 _ANSWERS = {
     "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2": (
@@ -20,8 +20,7 @@ _ANSWERS = {
     f"rotated boxes are not built; {_PPYOLOE}": ("PPYOLOERHead", "FCOSRHead", "S2ANet"),
     "masks are not built": ("PPYOLOE.with_mask", "MaskHead", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
     f"masks are not built; {_TWO_STAGES}": ("MaskRCNN",),
-    _TWO_STAGES: ("CascadeRCNN", "SwinTransformer", "Res5Head", "SparseRCNN"),
-    f"the variant without a pyramid (C4) is not built; {_TWO_STAGES}": ("BBoxHead.with_pool",),
+    _TWO_STAGES: ("CascadeRCNN", "SwinTransformer", "SparseRCNN"),
     "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes": (
         *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "UnsupTrainDataset", "SemiTrainReader", "ssod_method"),
     ),
@@ -29,7 +28,7 @@ _ANSWERS = {
         *("FairMOT", "JDE", "DeepSORT", "ByteTrack", "CenterTrack", "EvalMOTDataset", "TestMOTDataset"),
     ),
     "keypoints are not built": ("TopDownHRNet", "HigherHRNet", "TinyPose3DHRNet", "TinyPose3DHRHeatmapNet", "PETR"),
-    "pictures are evaluated at one scale: write Resize": ("MultiscaleTestResize",),
+    "training by label co-tuning is not built": ("BBoxHead.cot_classes",),
     "pictures are not cut into slices: write COCODataSet": ("SlicedCOCODataSet",),
     "a slim file is given with --slim_config, beside -c with the student's configuration": ("slim",),
 }
