@@ -61,7 +61,7 @@ class DETR(PyramidDetector):
             name=type(self).__name__,
             num_classes=classes,
             entries={
-                "neck": Entry("feature", "grid", self.neck.out_specs),
+                "neck": Entry("feature", "grid", self.levels),
                 "query_logits": Entry.rows("class", classes, stages=stages, activation="sigmoid"),
                 "query_boxes": Entry.rows("box", 4, stages=stages, coding="cxcywh"),
             },
