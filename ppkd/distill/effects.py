@@ -97,7 +97,7 @@ def remedies(name: str, loss: DistillLoss, effect: Effect, positives: Mapping[in
     for objects of the training set, where that is known."""
     key, settings = f"losses.{name}", loss.wiring.settings
     scale = [f"{key}.scale: rms"] if loss.wiring.pairs and settings.scale == "none" else []
-    share = [] if loss.share is not None else [f"{key}.weight: {{share: 0.5}}"]
+    share = [] if loss.gradient_share is not None else [f"{key}.weight: {{share: 0.5}}"]
     said = []
     if effect.gradient > LOUD or effect.gradient < FAINT:
         mend = [*(scale if effect.gradient > LOUD else []), *share] or [f"another {key}.weight"]

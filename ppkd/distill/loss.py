@@ -96,7 +96,7 @@ class DistillLoss(nn.Layer):
         self.consumes = tuple(consumes)
         self.needs = needs or Needs()
         weight = wiring.get("weight", self.default_weight)
-        self.share = weight.share if isinstance(weight, Share) else None
+        self.gradient_share = weight.share if isinstance(weight, Share) else None
         """How many times the task's gradient it shall have, where that is to decide its weight."""
         self.weight = 1.0 if isinstance(weight, Share) else weight
         self.schedule = wiring.get("schedule") or WeightSchedule()
