@@ -8,6 +8,7 @@ _PICODET = (
     "the files picodet_*_lcnet.yml in configs/picodet work, with LCNet, LCPAN and PicoHeadV2; those below its "
     "legacy_model have older parts"
 )
+_QUERIES = "of queries there is RT-DETR, the files rtdetr_r*vd_* and rtdetr_hgnetv2_*"
 _ANSWERS = {
     _PICODET: ("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
     _PPYOLOE: (
@@ -22,9 +23,20 @@ _ANSWERS = {
     f"rotated boxes are not built; {_PPYOLOE}": ("PPYOLOERHead", "FCOSRHead", "S2ANet"),
     "masks are not built": ("PPYOLOE.with_mask", "MaskHead", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
     f"masks are not built; {_TWO_STAGES}": ("MaskRCNN",),
-    _TWO_STAGES: ("CascadeRCNN", "SwinTransformer", "SparseRCNN"),
+    _TWO_STAGES: ("CascadeRCNN", "SparseRCNN"),
+    "the backbones here are convolutional": ("SwinTransformer", "VisionTransformer", "VisionTransformer2D"),
+    _QUERIES: (
+        "DETRTransformer",
+        "DeformableTransformer",
+        "DINOTransformer",
+        "GroupDINOTransformer",
+        "QRDeformableTransformer",
+        "RTDETRTransformerv2",
+    ),
+    f"masks are not built; {_QUERIES}": ("MaskHybridEncoder", "MaskRTDETR", "MaskDINO"),
     "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes": (
-        *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "UnsupTrainDataset", "SemiTrainReader", "ssod_method"),
+        *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "DETR.post_process_semi", "UnsupTrainDataset"),
+        *("SemiTrainReader", "ssod_method"),
     ),
     "tracking is not built": (
         *("FairMOT", "JDE", "DeepSORT", "ByteTrack", "CenterTrack", "EvalMOTDataset", "TestMOTDataset"),

@@ -95,12 +95,14 @@ class DETR(PyramidDetector):
 
     def boxes(self, record: Record) -> list[Tensor]:
         """Corner boxes float32 [N, Q, 4] in pixels of the input, layer by layer."""
-        size = record.size.flip(axis=0).tile([2]).astype("float32")
-        return [cxcywh_to_xyxy(stage.astype("float32")) * size for stage in record["query_boxes"]]
+        assert record.size is not None
+        sides = _sides(record.size)
+        return [cxcywh_to_xyxy(stage.astype("float32")) * sides for stage in record["query_boxes"]]
 
     @paddle.no_grad()
     def match(self, record: Record, truth: Truth) -> DETRTargets:
         """A query for every box, in the encoder's selection and in each decoder layer."""
+        assert record.size is not None
         boxes = shares(truth, record.size)
         return DETRTargets(self.detr_head.loss.match(stages(record), boxes), boxes.real.astype("float32").sum())
 
@@ -134,5 +136,9 @@ def stages(record: Record) -> Answers:
 
 def shares(truth: Truth, size: Tensor) -> Boxes:
     """``truth`` in shares of an input of ``size`` height and width, int [2]."""
-    sides = size.flip(axis=0).tile([2]).astype("float32")
-    return Boxes(xyxy_to_cxcywh(truth.boxes / sides), truth.labels, truth.real)
+    return Boxes(xyxy_to_cxcywh(truth.boxes / _sides(size)), truth.labels, truth.real)
+
+
+def _sides(size: Tensor) -> Tensor:
+    """What multiplies shares of an input of ``size`` height and width, int [2], float32 [4]: x, y, x, y."""
+    return size.flip(axis=0).tile([2]).astype("float32")

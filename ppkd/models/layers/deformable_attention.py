@@ -39,9 +39,8 @@ class MSDeformableAttention(nn.Layer):
             boxes: float32 [N, Q, 4], cx, cy, w, h in shares of the image.
             maps: float [N, channels, H, W] of each level.
         """
-        split = [self.heads, self.levels, self.points]
-        offsets = self.sampling_offsets(queries).unflatten(-1, [*split, 2])
-        shares = F.softmax(self.attention_weights(queries).unflatten(-1, [self.heads, self.levels * self.points]))
+        offsets = self.sampling_offsets(queries).reshape([0, 0, self.heads, self.levels, self.points, 2])
+        shares = F.softmax(self.attention_weights(queries).reshape([0, 0, self.heads, self.levels * self.points]))
         values = [self._values(level) for level in maps]
         with full_precision():
             found = self._sample(values, boxes, float32(offsets), float32(shares))

@@ -45,4 +45,4 @@ class SelfAttention(nn.Layer):
 
     def _split(self, tokens: Tensor) -> Tensor:
         """[N, P, channels] to [N, heads, P, channels / heads]."""
-        return tokens.unflatten(-1, [self.heads, self.channels // self.heads]).transpose([0, 2, 1, 3])
+        return tokens.reshape([0, 0, self.heads, self.channels // self.heads]).transpose([0, 2, 1, 3])
