@@ -294,7 +294,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(module, "probe", lambda _, slim, __: Probe(0.1, 10, 1, slim and 0.5, slim and 0.2))
     monkeypatch.setattr(module, "judge", lambda *_: None)
     monkeypatch.setattr(module, "find_candidates", lambda question, _: fitting(question))
-    for plot in ("report.plot_gains", "recommend.advice.plot_pilots"):
+    for plot in ("report.plot_gains", "recommend.answer.plot_pilots"):
         monkeypatch.setattr(f"ppkd.study.{plot}", lambda *_: None)
     return state
 

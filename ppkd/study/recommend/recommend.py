@@ -13,7 +13,8 @@ from ppkd.config.value import freeze
 from ppkd.experiment import Experiment
 from ppkd.study.comparison import stem
 from ppkd.study.perform import RunsFailed
-from ppkd.study.recommend.advice import Advice, write_advice
+from ppkd.study.recommend.advice import Advice
+from ppkd.study.recommend.answer import write_advice
 from ppkd.study.recommend.candidates import Candidates, find_candidates
 from ppkd.study.recommend.journal import Journal
 from ppkd.study.recommend.pilots import Pilots
