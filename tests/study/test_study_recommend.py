@@ -269,6 +269,9 @@ def test_processes_at_once_find_the_same_and_train_nothing_twice(tmp_path, root)
 # --- the whole, with trainings that write their figures at once
 
 
+PROBE = Probe(0.1, 10, 1, 0.5, 0.2, ("its gradient is 99 times the task's",))
+
+
 @cache
 def fitting(question):
     """The real candidates of a question, found once."""
@@ -291,7 +294,7 @@ def machine(monkeypatch):
         (own / "seconds.json").write_text('{"seconds": 20}')
 
     monkeypatch.setattr(Run, "perform", perform)
-    monkeypatch.setattr(module, "probe", lambda _, slim, __: Probe(0.1, 10, 1, slim and 0.5, slim and 0.2))
+    monkeypatch.setattr(module, "probe", lambda _, slim, __: PROBE if slim else Probe(0.1, 10, 1))
     monkeypatch.setattr(module, "judge", lambda *_: None)
     monkeypatch.setattr(module, "find_candidates", lambda question, _: fitting(question))
     for plot in ("report.plot_gains", "recommend.answer.plot_pilots"):
@@ -314,6 +317,7 @@ def test_the_method_that_gains_on_fresh_seeds_is_advised_with_its_slim_file(mach
     )
     assert f"ppkd train -c {STUDENT} --slim_config {tmp_path}/recommended.yml --eval -o worker_num=0" in text
     assert f"ppkd compare -c {tmp_path}/whole.yml" in text
+    assert "- `yolov3_l2`: its gradient is 99 times the task's\n" in text
     assert "| does not fit: LD consumes ['box_dist']" in text
     assert "did not end above the student alone" in text
     assert json.loads((tmp_path / "recommend.json").read_text())["method"] == "yolov3_l2"

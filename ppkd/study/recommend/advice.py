@@ -69,6 +69,7 @@ def candidates(advice: Advice) -> list[dict[str, Any]]:
                 "share": probe and probe.share,
                 "cosine": probe and probe.cosine,
                 "seconds_per_step": probe and probe.seconds,
+                "remedies": list(probe.remedies) if probe is not None else [],
                 "values": {str(epochs): value for (of, epochs), value in advice.found.values.items() if of == name},
                 "end": "" if name == ALONE else ending(advice, name),
             }

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from ppkd.study.plot import plot_pilots
 from ppkd.study.recommend.advice import Advice, candidates, reached
 from ppkd.study.recommend.pilots import CONFIRMED, Pilots
 from ppkd.study.recommend.question import Question
-from ppkd.study.report import PLOT_FILE, REPORT_FILE
+from ppkd.study.report import PLOT_FILE, REPORT_FILE, title_of
 from ppkd.study.table import NOTHING, lines_of, milliseconds, points
 from ppkd.utils import itself
 from ppkd.utils.atomic import atomic_open
 
 ADVICE_FILE, NUMBERS_FILE, PILOTS_FILE = "recommend.md", "recommend.json", "pilots.png"
-LEGEND = """Share: norm of the gradient of the candidate's losses on the student's neck over that of the task's, on the
-first batch; cosine: of the angle between the two. AP in percent, one seed, after so many epochs of the student's own
-schedule in short. A pilot ends where it is not in the better half."""
+LEGEND = """Share: norm of the gradient of the candidate's strongest loss on the student's neck over that of the task's,
+on the first batch; cosine: of the angle between the two. AP in percent, one seed, after so many epochs of the student's
+own schedule in short. A pilot ends where it is not in the better half."""
 
 
 def write_advice(advice: Advice, pilots: Pilots) -> None:
@@ -43,13 +42,16 @@ def _text(advice: Advice, commands: str) -> str:
     question = advice.question
     what = f"Distil with `{advice.method}`" if advice.method is not None else "Train the student alone"
     parts = [
-        f"# What to train: {Path(question.student).stem}, taught by {Path(question.teacher).stem}",
+        f"# What to train: {title_of(question.student, question.teacher)}",
         f"**{what}**: {advice.why}",
         f"```bash\n{commands}\n```",
         "## Candidates",
         _table(advice),
         LEGEND,
     ]
+    remedies = [f"- `{one['name']}`: {text}" for one in candidates(advice) for text in one["remedies"]]
+    if remedies:
+        parts.append("Out of proportion on the first batch, which other settings may mend:\n\n" + "\n".join(remedies))
     if advice.found.values:
         parts.append(f"![pilots]({PILOTS_FILE})")
     if advice.gains:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,16 @@ def _probe(cfg: Config, candidates: Candidates, folder: Path) -> tuple[dict[str,
     return probes, failed
 
 
+def _probe_of(stored: Mapping[str, Any]) -> Probe:
+    return Probe(**{**stored, "remedies": tuple(stored["remedies"])})
+
+
 def _read(file: Path, question: Question) -> Prepared:
     """What an earlier call prepared; raises :class:`ConfigError` if it was asked something else."""
     try:
         content: dict[str, Any] = read_json(file)
         asked = content["question"]
-        probes = {name: Probe(**numbers) for name, numbers in content["probes"].items()}
+        probes = {name: _probe_of(numbers) for name, numbers in content["probes"].items()}
         stored = content["plan"]
         lists = {name: tuple(stored[name]) for name in ("methods", "rungs", "left_out")}
         plan = Plan(**lists, confirmed=stored["confirmed"], finalists=stored["finalists"])
