@@ -4,11 +4,13 @@ from __future__ import annotations
 
 _TWO_STAGES = "of two stages there is FasterRCNN on convolutional backbones, the files faster_rcnn_{r,x}*"
 _PPYOLOE = "PP-YOLOE's files of sizes s, m, l and x work, ppyoloe_crn_* and ppyoloe_plus_crn_*"
+_PICODET = (
+    "the files picodet_*_lcnet.yml in configs/picodet work, with LCNet, LCPAN and PicoHeadV2; those below its "
+    "legacy_model have older parts"
+)
 _QUERIES = "of queries there is RT-DETR, the files rtdetr_r*vd_* and rtdetr_hgnetv2_*"
 _ANSWERS = {
-    "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2": (
-        *("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
-    ),
+    _PICODET: ("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
     _PPYOLOE: (
         "PPYOLOEWithAuxHead",
         "SimpleConvHead",

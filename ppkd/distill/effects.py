@@ -97,7 +97,7 @@ def remedies(name: str, loss: DistillLoss, effect: Effect, positives: Mapping[in
     for objects of the training set, where that is known."""
     key, settings = f"losses.{name}", loss.wiring.settings
     scale = [f"{key}.scale: rms"] if loss.wiring.pairs and settings.scale == "none" else []
-    share = [] if loss.share is not None else [f"{key}.weight: {{share: 0.5}}"]
+    share = [] if loss.gradient_share is not None else [f"{key}.weight: {{share: 0.5}}"]
     said = []
     if effect.gradient > LOUD or effect.gradient < FAINT:
         mend = [*(scale if effect.gradient > LOUD else []), *share] or [f"another {key}.weight"]
@@ -113,7 +113,8 @@ def remedies(name: str, loss: DistillLoss, effect: Effect, positives: Mapping[in
         where = [one for one in effect.attentions if one.kind == kind and one.one_hot]
         mend = scale or [f"a higher {key}.temp"]
         text = f"its {kind} attention is nearly one-hot on {_strides([one.stride for one in where])}"
-        said.append(f"{text} ({where[-1].largest:.0f} of {where[-1].count}): set {mend[0]}")
+        worst = max(where, key=lambda one: one.largest / one.count)
+        said.append(f"{text} ({worst.largest:.0f} of {worst.count}): set {mend[0]}")
     return said
 
 

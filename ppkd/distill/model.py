@@ -54,7 +54,7 @@ class DistillModel(nn.Layer):
         self.losses = nn.LayerDict(dict(losses))
         self._learns_from = dict(learns_from or {})
         self._progress = Progress()
-        shares = {name: loss.share for name, loss in losses.items() if loss.share is not None}
+        shares = {name: loss.gradient_share for name, loss in losses.items() if loss.gradient_share is not None}
         self.balance = Balance(shares) if shares else None
         if shares and not neck_parameters(student):
             raise ConfigError(f"losses.{next(iter(shares))}.weight is a share, but nothing of the neck is trained")

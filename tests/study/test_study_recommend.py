@@ -343,6 +343,20 @@ def test_a_pilot_that_was_lucky_is_not_advised(machine, tmp_path, monkeypatch):
     assert "confirmed: no difference shown" in (tmp_path / "recommend.md").read_text()
 
 
+def test_a_finalist_that_diverges_on_a_fresh_seed_is_out(machine, tmp_path, monkeypatch):
+    perform = Run.perform
+
+    def diverge(run, folder, _=None):
+        if run.name == "yolov3_l2-2" and folder.name == "confirmed":
+            raise TrainingError("steps were not finite")
+        perform(run, folder)
+
+    monkeypatch.setattr(Run, "perform", diverge)
+    machine["ap"]["yolov3_fine_grained"] = 0.34
+    assert recommend(QUESTION, tmp_path).method == "yolov3_fine_grained"
+    assert "| failed: not trained to the end on a fresh seed |" in (tmp_path / "recommend.md").read_text()
+
+
 def test_where_nothing_fits_nothing_is_trained(machine, tmp_path):
     question = Question(STUDENT, (), TEACHER, "weights", ("slim/distill/ld.yml",), 600.0)
     advice = recommend(question, tmp_path)

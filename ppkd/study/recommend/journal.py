@@ -13,7 +13,7 @@ from ppkd.utils.errors import ConfigError
 
 JOURNAL_FILE, STUDY = "journal.log", "recommend"
 METHOD, EPOCHS, REASON = "method", "epochs", "reason"
-INSTALL = "pip install optuna==5.0.0"
+INSTALL = "pip install '.[recommend]' in the clone"
 Pilot = tuple[str, int]
 """A candidate's name, and the epochs to which it is trained."""
 

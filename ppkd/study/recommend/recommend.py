@@ -11,6 +11,8 @@ from typing import Any
 from ppkd.config import Config, load_config
 from ppkd.config.value import freeze
 from ppkd.experiment import Experiment
+from ppkd.study.comparison import stem
+from ppkd.study.perform import RunsFailed
 from ppkd.study.recommend.advice import Advice, write_advice
 from ppkd.study.recommend.candidates import Candidates, find_candidates
 from ppkd.study.recommend.journal import Journal
@@ -56,15 +58,29 @@ def recommend(question: Question, folder: Path) -> Advice:
     found = Found({}, {}, ())
     if prepared.plan.methods:
         found = search(prepared.plan, journal, pilots.train, lambda: pilots.seconds() > SEARCH_PART * question.budget)
-    gains = {}
-    if found.finalists:
-        with journal.locked("confirmation"):
-            report = pilots.confirm(found.finalists, question.budget - pilots.seconds())
-        gains = read_json(report / NUMBERS_FILE)["gains"]
+    with journal.locked("confirmation"):
+        found, gains = _confirmed(found, pilots)
     advice = Advice(question, int(cfg["epoch"]), prepared.probes, prepared.refused, prepared.plan, found, gains)
     with journal.locked("advice"):
         write_advice(advice, pilots)
     return advice
+
+
+def _confirmed(found: Found, pilots: Pilots) -> tuple[Found, dict[str, Any]]:
+    """The gains of the finalists on fresh seeds; those that cannot be trained on one of these have failed."""
+    while found.finalists:
+        try:
+            report = pilots.confirm(found.finalists, pilots.question.budget - pilots.seconds())
+        except RunsFailed as error:
+            stems = {run.rpartition("-")[0] for run in error.names}
+            failed = {name: "not trained to the end on a fresh seed" for name in found.finalists if stem(name) in stems}
+            if not failed:
+                raise
+            rest = tuple(name for name in found.finalists if name not in failed)
+            found = Found(found.values, {**found.failed, **failed}, rest)
+        else:
+            return found, read_json(report / NUMBERS_FILE)["gains"]
+    return found, {}
 
 
 def _prepared(question: Question, cfg: Config, candidates: Candidates, folder: Path) -> Prepared:

@@ -44,6 +44,8 @@ def search(plan: Plan, journal: Journal, train: Callable[[Pilot], float], late: 
     last = plan.rungs[0]
     for epochs in plan.rungs:
         pilots = [(ALONE, epochs), *((name, epochs) for name in methods)]
+        if not methods:
+            break
         if epochs > last and late() and _unfinished(journal, pilots):
             logger.warning("Pilots end after %d epochs: half of the budget is spent", last)
             break
