@@ -15,8 +15,11 @@ two, so that nothing changes elsewhere."""
 
 
 def neck_parameters(student: Detector) -> list[Tensor]:
-    """What is trained of the student's neck: no adapter is among it, and all losses on any part behind reach it."""
-    return [parameter for parameter in student.part("neck").parameters() if not parameter.stop_gradient]
+    """What is trained of the student's neck, of its backbone where it has none.
+
+    No adapter is among it, and all losses on any part behind reach it.
+    """
+    return [parameter for parameter in student.before_heads.parameters() if not parameter.stop_gradient]
 
 
 def gradients(terms: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Tensor:

@@ -96,7 +96,7 @@ class DistillLoss(nn.Layer):
         self.consumes = tuple(consumes)
         self.needs = needs or Needs()
         weight = wiring.get("weight", self.default_weight)
-        self.share = weight.share if isinstance(weight, Share) else None
+        self.gradient_share = weight.share if isinstance(weight, Share) else None
         """How many times the task's gradient it shall have, where that is to decide its weight."""
         self.weight = 1.0 if isinstance(weight, Share) else weight
         self.schedule = wiring.get("schedule") or WeightSchedule()
@@ -118,7 +118,8 @@ class DistillLoss(nn.Layer):
         settings = FeatureSettings(
             wiring.get("scale", "none"), wiring.get("project", "needed"), wiring.get("levels", "all")
         )
-        features = {name: pairs for name, pairs in self.pairs.items() if student.entries[name].role == "feature"}
+        maps = student.of("feature", kind="grid")
+        features = {name: pairs for name, pairs in self.pairs.items() if name in maps}
         check_settings(type(self).__name__, settings, features, [*self.needs.student, *self.needs.teacher])
         if settings.levels == "objects" and not self.by_level:
             raise ConfigError(f"{type(self).__name__} is no sum over levels, which could weigh: leave levels out")

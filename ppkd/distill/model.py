@@ -54,8 +54,10 @@ class DistillModel(nn.Layer):
         self.losses = nn.LayerDict(dict(losses))
         self._learns_from = dict(learns_from or {})
         self._progress = Progress()
-        shares = {name: loss.share for name, loss in losses.items() if loss.share is not None}
+        shares = {name: loss.gradient_share for name, loss in losses.items() if loss.gradient_share is not None}
         self.balance = Balance(shares) if shares else None
+        if shares and not neck_parameters(student):
+            raise ConfigError(f"losses.{next(iter(shares))}.weight is a share, but nothing of the neck is trained")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The student's task losses, every weighted distillation loss, and their sum under ``loss``.
@@ -96,10 +98,10 @@ class DistillModel(nn.Layer):
             part = {name: known.of(one) for name, one in teachers.items()}
             labelled = self._view(own, part, boxes, targets)
         with full_precision():
-            distilled, raw = self._distill(losses, everything, labelled)
+            distilled, raw, given = self._distill(losses, everything, labelled)
         for name in distilled.keys() & {*task, "loss"}:
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
-        return Comparison(record, teachers, task, distilled, raw)
+        return Comparison(record, teachers, task, distilled, raw, given)
 
     @property
     def teacher(self) -> Teacher:
@@ -160,13 +162,13 @@ class DistillModel(nn.Layer):
 
     def _distill(
         self, losses: Mapping[str, DistillLoss], everything: View, labelled: View | None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weighted losses, and the unweighted ones.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Given]]:
+        """The weighted losses, the unweighted ones, and what these were given.
 
         Those that need ground truth get the labelled images alone, or are left out. One whose weight is 0 is not
         computed, see :func:`nothing_of`.
         """
-        terms, raw = {}, {}
+        terms, raw, given = {}, {}, {}
         for name, loss in losses.items():
             view = labelled if loss.needs_truth else everything
             if view is not None and loss.weight_at(self._progress.epoch) == 0:
@@ -174,9 +176,10 @@ class DistillModel(nn.Layer):
             elif view is not None:
                 student = view.student.given(loss.needs.student)
                 teacher = view.teachers[self.teacher_of(name)].given(loss.needs.teacher)
+                given[name] = Given(student, teacher, view.truth)
                 raw[name] = loss(student, teacher, view.truth, self._progress)
                 terms[name] = self.weight_of(name) * raw[name]
-        return terms, raw
+        return terms, raw, given
 
 
 def nothing_of(loss: DistillLoss, record: Record) -> Tensor:
@@ -198,10 +201,19 @@ class View:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What one loss was given."""
+
+    student: Side
+    teacher: Side
+    truth: Truth
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One batch: all records, the terms of the task, and those of the distillation, weighted and unweighted.
 
-    What weighs nothing at present has no unweighted term.
+    What weighs nothing at present has no unweighted term; ``given`` is what the others were computed from.
     """
 
     student: Record
@@ -209,6 +221,7 @@ class Comparison:
     task: dict[str, Tensor]
     distilled: dict[str, Tensor]
     raw: dict[str, Tensor]
+    given: dict[str, Given]
 
     @property
     def total(self) -> Tensor | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import Tensor
-from paddle.nn import functional as F
 
+from ppkd.models.postprocess.merge import Rows, merge
 from ppkd.models.postprocess.suppression import Suppression
 from ppkd.structures import Batch
 from ppkd.utils.errors import ConfigError
@@ -19,8 +20,8 @@ Found = dict[str, Tensor]
 def detect(detector: Any, batch: Batch) -> Found:
     """What ``detector.predict`` finds in ``batch`` and in its ``views``, if it has any, suppressed together.
 
-    The suppression is the detector's own, class by class over the detections of all views. Raises
-    :class:`ConfigError` for a batch with views if the detector has none.
+    Over the detections of all views goes another suppression, with the threshold and the most boxes of the detector's
+    own, as in PaddleDetection. Raises :class:`ConfigError` for a batch with views if the detector has none.
     """
     found = detector.predict(batch)
     views: Sequence[Batch] = batch.get("views", ())
@@ -31,39 +32,30 @@ def detect(detector: Any, batch: Batch) -> Found:
             f"{type(detector).__name__} suppresses nothing, so what it finds at several sizes cannot be joined: write "
             "Resize instead of MultiscaleTestResize"
         )
-    others = [_original(detector.predict(view), view) for view in views]
-    return _together([found, *others], detector.post_process.nms, detector.spec().num_classes)
-
-
-def _original(found: Found, view: Batch) -> Found:
-    """``found`` of a view, mirrored back if the view is."""
-    if not view["mirrored"]:
-        return found
-    width = paddle.floor(view["im_shape"][:, 1] / view["scale_factor"][:, 1] + 0.5)
-    label, score, left, top, right, bottom = found["bbox"].unbind(axis=1)
-    width = width.repeat_interleave(found["bbox_num"].astype("int64"))
-    mirrored = paddle.stack([label, score, width - right, top, width - left, bottom], axis=1)
-    return {**found, "bbox": mirrored}
-
-
-def _together(views: Sequence[Found], nms: Suppression, num_classes: int) -> Found:
-    images = [paddle.concat(rows) for rows in zip(*(_by_image(found) for found in views), strict=True)]
-    kept = [_suppressed(rows, nms, num_classes) for rows in images]
+    others = [_by_image(detector.predict(view), view) for view in views]
+    images = zip(_by_image(found, batch), *others, strict=True)
+    kept = [_suppressed(np.concatenate(rows), detector.post_process.nms) for rows in images]
     counts = paddle.to_tensor([len(rows) for rows in kept], dtype="int32")
-    return {"bbox": paddle.concat(kept), "bbox_num": counts}
+    return {"bbox": paddle.to_tensor(np.concatenate(kept)), "bbox_num": counts}
 
 
-def _by_image(found: Found) -> list[Tensor]:
-    """The rows of each image, without those that mean "nothing found"."""
-    ends = found["bbox_num"].astype("int64").cumsum().tolist()
-    rows = [found["bbox"][start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return [image[image[:, 0] >= 0] for image in rows]
+def _by_image(found: Found, view: Batch) -> list[Rows]:
+    """The rows of each image, without those that mean "nothing found"; mirrored back if the view is."""
+    images = np.split(found["bbox"].numpy(), np.cumsum(found["bbox_num"].numpy())[:-1])
+    images = [rows[rows[:, 0] >= 0] for rows in images]
+    if not view.get("mirrored", False):
+        return images
+    widths = np.floor((view["im_shape"] / view["scale_factor"]).numpy()[:, 1] + 0.5)
+    return [_mirrored(rows, width) for rows, width in zip(images, widths, strict=True)]
 
 
-def _suppressed(rows: Tensor, nms: Suppression, num_classes: int) -> Tensor:
-    """What ``nms`` leaves of the detections [K, 6] of one image."""
-    if not len(rows):
-        return rows
-    scores = F.one_hot(rows[:, 0].astype("int64"), num_classes) * rows[:, 1:2]
-    kept, _ = nms(rows[:, 2:].unsqueeze(0), scores.transpose([1, 0]).unsqueeze(0))
-    return kept[kept[:, 0] >= 0]
+def _mirrored(rows: Rows, width: float) -> Rows:
+    label, score, left, top, right, bottom = rows.T
+    return np.stack([label, score, width - right, top, width - left, bottom], axis=1).astype(rows.dtype)
+
+
+def _suppressed(rows: Rows, nms: Suppression) -> Rows:
+    """What is left of the detections (k, 6) of one image, best first."""
+    kept = merge(rows, "nms", threshold=nms.nms_threshold, overlap="iou")
+    best = kept[np.argsort(-kept[:, 1], kind="stable")]
+    return best if nms.keep_top_k < 0 else best[: nms.keep_top_k]

@@ -20,7 +20,7 @@ from ppkd.models import build_detector
 from ppkd.models.layers.rep_vgg import RepVggBlock
 from ppkd.utils.errors import ConfigError
 
-DETECTORS = "FasterRCNN, GFL, PPYOLOE, PicoDet, RetinaNet, YOLOv3"
+DETECTORS = "DETR, FasterRCNN, GFL, PPYOLOE, PicoDet, RetinaNet, YOLOv3"
 
 
 @pytest.fixture

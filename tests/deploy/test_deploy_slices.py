@@ -16,11 +16,11 @@ from ppkd.cli import deploy
 from ppkd.cli.slices import add_slices, slicing
 from ppkd.deploy.engine import Arrays, EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
-from ppkd.deploy.merge import intersection_over_smaller, intersection_over_union, merge
 from ppkd.deploy.pipeline import Pipeline
 from ppkd.deploy.predictor import Predictor
 from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.slices import SlicedPipeline, Slicing
+from ppkd.models.postprocess.merge import intersection_over_smaller, intersection_over_union, merge
 from ppkd.utils.errors import ConfigError
 
 # class, score, x1, y1, x2, y2: a box, the part of it that a border cuts off, a neighbour, another class.

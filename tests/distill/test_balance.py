@@ -8,10 +8,12 @@ import pytest
 from test_distill_model import Adapted, as_bytes
 from toy import ToyDetector, toy_batch
 
+from ppkd.config import load_config
 from ppkd.distill import DistillModel, FrozenTeacher, WeightSchedule
 from ppkd.distill.balance import Balance, Share
 from ppkd.distill.gradients import gradients, neck_parameters
-from ppkd.distill.losses import CWD, OutputL2
+from ppkd.distill.losses import CWD, GlobalKnowledge, OutputL2
+from ppkd.models import build_detector
 from ppkd.models.losses.normaliser import NormaliserBook
 
 
@@ -269,3 +271,14 @@ def test_without_a_share_nothing_is_kept():
     model = DistillModel(student, FrozenTeacher(teacher), {"kd": OutputL2(student.spec(), teacher.spec())})
     assert model.balance is None
     assert {name.split(".")[0] for name in model.state_dict()} == {"student"}
+
+
+def test_a_loss_with_a_number_for_a_weight_has_no_share(retina):
+    loss = GlobalKnowledge(retina.spec(), retina.spec())
+    assert loss.gradient_share is None and loss.share == 1.0, "its own share is that of a level in the mean"
+    assert DistillModel(retina, FrozenTeacher(retina), {"gk": loss}).balance is None
+
+
+@pytest.fixture(scope="module")
+def retina(root):
+    return build_detector(load_config(str(root / "configs/shapes/retinanet_r18_160_shapes.yml")))

@@ -39,10 +39,11 @@ def block_names(stage: int, count: int) -> list[str]:
 class ResNet(ResidualBackbone):
     """ResNet without its classifier.
 
-    Stage i of 0..3 has stride 2^(i+2); ``return_idx`` picks the stages whose maps are returned, ``dcn_v2_stages``
-    those with deformable 3x3 convolutions, ``lr_mult_list`` multiplies the learning rate stage by stage. The stem and
-    the stages up to ``freeze_at`` are not trained (-1: all are); ``freeze_norm`` keeps every normalisation at its
-    running statistics. ``groups`` and ``base_width`` above their defaults make a ResNeXt.
+    Stage i of 0..3 has stride 2^(i+2); ``return_idx`` picks the stages whose maps are returned, ``dcn_v2_stages`` those
+    with deformable 3x3 convolutions, ``lr_mult_list`` multiplies the learning rate stage by stage. The stem and the
+    stages up to ``freeze_at`` are not trained (-1: all are), with ``freeze_stem_only`` the stem alone; ``freeze_norm``
+    keeps every normalisation at its running statistics. ``groups`` and ``base_width`` above their defaults make a
+    ResNeXt.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ResNet(ResidualBackbone):
         return_idx: Sequence[int] = (0, 1, 2, 3),
         dcn_v2_stages: Sequence[int] = (-1,),
         num_stages: int = 4,
+        freeze_stem_only: bool = False,
     ):
         super().__init__(stem_name="conv1", num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
         if depth < 50 and (groups, base_width) != (1, 64):
@@ -77,4 +79,4 @@ class ResNet(ResidualBackbone):
             self.add_sublayer(f"res{i + 2}", stage(i + 2, count, channels, WIDTHS[i], make_block))
             channels = WIDTHS[i] * expansion
         self.out_specs = tuple(LevelSpec(WIDTHS[i] * expansion, 2 ** (i + 2)) for i in sorted(self.return_idx))
-        self.freeze_up_to(freeze_at)
+        self.freeze_up_to(freeze_at, stem_only=freeze_stem_only)

@@ -90,6 +90,11 @@ class Detector(nn.Layer):
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""
         return getattr(self, name)
 
+    @property
+    def before_heads(self) -> nn.Layer:
+        """The part whose maps the heads read."""
+        return self.part("neck")
+
     def deployable(self) -> Self:
         """The detector that is shipped: itself."""
         return self
@@ -107,9 +112,14 @@ class PyramidDetector(Detector):
         self.neck = neck
 
     @property
+    def before_heads(self) -> nn.Layer:
+        """The neck; the backbone where there is none."""
+        return self.backbone if self.neck is None else self.neck
+
+    @property
     def levels(self) -> tuple[LevelSpec, ...]:
         """What the head reads."""
-        return (self.backbone if self.neck is None else self.neck).out_specs
+        return self.before_heads.out_specs
 
     def features(self, batch: Batch) -> list[Tensor]:
         """The maps that the head reads.
