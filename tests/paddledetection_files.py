@@ -307,8 +307,23 @@ snapshot_epoch: 1
 """,
     "faster_rcnn/c4.yml": """
 architecture: FasterRCNN
-FasterRCNN: {backbone: ResNet, neck: FPN, rpn_head: RPNHead, bbox_head: BBoxHead, bbox_post_process: BBoxPostProcess}
-BBoxHead: {head: Res5Head, bbox_assigner: BBoxAssigner, with_pool: true}
+FasterRCNN: {backbone: ResNet, rpn_head: RPNHead, bbox_head: BBoxHead, bbox_post_process: BBoxPostProcess}
+ResNet: {depth: 18, variant: d, norm_type: bn, freeze_at: 0, return_idx: [2], num_stages: 3}
+RPNHead:
+  anchor_generator: {aspect_ratios: [0.5, 1.0, 2.0], anchor_sizes: [32, 64, 128, 256, 512], strides: [16]}
+  rpn_target_assign: {batch_size_per_im: 256, fg_fraction: 0.5, negative_overlap: 0.3, positive_overlap: 0.7}
+  train_proposal: {min_size: 0.0, nms_thresh: 0.7, pre_nms_top_n: 12000, post_nms_top_n: 20, topk_after_collect: False}
+  test_proposal: {min_size: 0.0, nms_thresh: 0.7, pre_nms_top_n: 6000, post_nms_top_n: 8}
+Res5Head: {depth: 18}
+BBoxHead:
+  head: Res5Head
+  roi_extractor: {resolution: 14, sampling_ratio: 0, aligned: True}
+  bbox_assigner: BBoxAssigner
+  with_pool: true
+BBoxAssigner: {batch_size_per_im: 512, bg_thresh: 0.5, fg_thresh: 0.5, fg_fraction: 0.25, use_random: True}
+BBoxPostProcess:
+  decode: RCNNBox
+  nms: {name: MultiClassNMS, keep_top_k: 100, score_threshold: 0.05, nms_threshold: 0.5}
 """,
     "slim/quant/yolo_mine_qat.yml": """
 pretrain_weights: output/teacher/model_final.pdparams

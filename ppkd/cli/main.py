@@ -19,6 +19,7 @@ NAMES = (
     "export",
     "deploy",
     "compare",
+    "recommend",
     "chain",
     "methods",
     "convert",

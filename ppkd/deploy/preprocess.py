@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ppkd.config import build
 from ppkd.config.value import Mark, freeze
-from ppkd.data.transforms.base import Fixed, Sample
+from ppkd.data.transforms.base import MIRRORED, Fixed, Sample, Views
 from ppkd.data.transforms.decode import Decode
 from ppkd.data.transforms.pad import fill_to
 from ppkd.deploy.infer_cfg import InferConfig, Step
@@ -47,16 +47,23 @@ class Preprocess:
         """One picture, decoded (if it is a file) and prepared; raises :class:`DataError` naming a broken file."""
         sample = self.decoded(picture)
         decoded = sample["image"]
-        for step in self.steps:
-            sample = step(sample)
-        return Prepared(decoded, sample)
+        prepared, *views = _run(self.steps, sample)
+        return Prepared(decoded, {**prepared, "views": views} if views else prepared)
 
     def decoded(self, picture: Picture) -> Sample:
         """The sample before any step: ``image`` uint8 (H, W, 3); raises :class:`DataError` naming a broken file."""
         return self.decode({"image": picture} if isinstance(picture, np.ndarray) else {"im_file": str(picture)})
 
-    def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
-        """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size."""
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size.
+
+        Where samples have ``views``, their inputs stand under that name, one batch for each.
+        """
+        views = zip(*(sample.get("views", ()) for sample in samples), strict=True)
+        further = [{**self._collate(view), MIRRORED: MIRRORED in view[0]} for view in views]
+        return {**self._collate(samples), **({"views": further} if further else {})}
+
+    def _collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         images = [sample["image"] for sample in samples]
         height, width = np.max([self.least_size, *(image.shape[1:] for image in images)], axis=0)
         return {
@@ -66,7 +73,15 @@ class Preprocess:
         }
 
 
-def _build_step(step: Step, source: str) -> Fixed:
+def _run(steps: Sequence[Fixed | Views], sample: Sample) -> list[Sample]:
+    """``sample`` after all ``steps``, in all its views."""
+    views = [sample]
+    for step in steps:
+        views = step(views) if isinstance(step, Views) else [step(view) for view in views]
+    return views
+
+
+def _build_step(step: Step, source: str) -> Fixed | Views:
     if not isinstance(step, dict) or not isinstance(step.get("type"), str):
         raise ConfigError(f"{source}: a step of Preprocess is {step!r}: expected {{type: name, settings}}")
     if any(isinstance(side, int) and side > _LONGEST for side in _sides(step)):
@@ -78,23 +93,22 @@ def _build_step(step: Step, source: str) -> Fixed:
         if source in str(error):
             raise
         raise ConfigError(f"{source}: {error}") from error
-    if not isinstance(built, Fixed):
+    if not isinstance(built, Fixed | Views):
         raise ConfigError(f"{source}: {step['type']} cannot be part of Preprocess: it is not the same in every run")
     return built
 
 
 def _sides(step: Step) -> list[Any]:
-    size = step.get("target_size")
-    return [step.get("stride"), *(size if isinstance(size, list | tuple) else [size])]
+    sizes = [step.get("stride"), step.get("origin_target_size"), step.get("target_size")]
+    nested = [size if isinstance(size, list | tuple) else [size] for size in sizes]
+    return [side for size in nested for one in size for side in (one if isinstance(one, list | tuple) else [one])]
 
 
-def _try_steps(steps: Sequence[Fixed], source: str) -> None:
+def _try_steps(steps: Sequence[Fixed | Views], source: str) -> None:
     """Raise :class:`ConfigError` unless ``steps`` make an input (3, H, W) of a picture."""
     sample: Sample = Decode()({"image": np.zeros((8, 8, 3), np.uint8)})
     try:
-        for step in steps:
-            sample = step(sample)
-        shape = sample["image"].shape
+        shape = _run(steps, sample)[0]["image"].shape
     except Exception as error:  # OpenCV and NumPy raise many kinds
         reason = " ".join(str(error).split())
         raise ConfigError(f"{source}: the steps of Preprocess do not work one after another: {reason}") from error
