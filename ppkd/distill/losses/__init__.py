@@ -20,6 +20,7 @@ from ppkd.distill.losses.output_l2 import OutputL2
 from ppkd.distill.losses.pfi import PFI, PFIFeatureLoss
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
 from ppkd.distill.losses.rank_mimicking import RankMimicking, RankMimickingLoss
+from ppkd.distill.losses.score_weighted import ScoreWeighted
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
 
 __all__ = [
@@ -57,5 +58,6 @@ __all__ = [
     "RankMimicking",
     "RankMimickingLoss",
     "RegionFinder",
+    "ScoreWeighted",
     "YOLOv3FineGrained",
 ]
