@@ -1,6 +1,6 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
-from ppkd.config.compression import require_distillation
+from ppkd.config.compression import distils, prunes, require_supported
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
 from ppkd.config.load import load_config, split_overrides
@@ -19,7 +19,9 @@ __all__ = [
     "load_config",
     "named",
     "register",
-    "require_distillation",
+    "distils",
+    "prunes",
+    "require_supported",
     "runtime",
     "split_overrides",
 ]

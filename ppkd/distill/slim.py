@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from ppkd.config import Config, check, find_config, load_config, require_distillation
+from ppkd.config import Config, check, find_config, load_config, require_supported
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
 from ppkd.config.registry import find, lookup, names
@@ -18,9 +18,10 @@ from ppkd.distill.paddledetection import own_form
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
+PRUNER = ("pruner", "Pruner")
 OF_TEACHER = ("config", "weights", "amp")
 KEYS = {
-    "": ("slim", "teacher", "teachers", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size"),
+    "": ("slim", "teacher", "teachers", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size", *PRUNER),
     "student": ("inherit",),
 }
 PARTS = Literal["backbone", "neck", "head"]
@@ -34,7 +35,7 @@ def check_slim(slim: Config, cfg: Config | None = None) -> None:
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name.
     """
-    require_distillation(slim)
+    require_supported(slim)
     given, slim = slim, own_form(with_teacher_runs(slim), cfg)
     for section, known in KEYS.items():
         _check_keys(slim, section, known)
