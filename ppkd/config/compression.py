@@ -41,3 +41,12 @@ def require_supported(slim: Config) -> None:
     raise LocatedError(
         slim.mark("slim"), f"a slim file says `slim: {DISTILLATION}`, `slim: {PRUNING}` or `slim: {BOTH}`{hint}"
     )
+
+
+def require_distillation(slim: Config) -> None:
+    """Raise :class:`ConfigError` unless ``slim`` is a file of distillation, saying what it is instead."""
+    require_supported(slim)
+    if not distils(slim):
+        raise LocatedError(
+            slim.mark("slim"), f"slim: {PRUNING} has no teacher; a file of distillation says {DISTILLATION} or {BOTH}"
+        )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from ppkd.config import Config, check, find_config, load_config, require_supported
+from ppkd.config import Config, check, find_config, load_config, require_distillation
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
 from ppkd.config.registry import find, lookup, names
@@ -35,7 +35,7 @@ def check_slim(slim: Config, cfg: Config | None = None) -> None:
 
     Raises :class:`ConfigError` with file, line, key and the nearest valid name.
     """
-    require_supported(slim)
+    require_distillation(slim)
     given, slim = slim, own_form(with_teacher_runs(slim), cfg)
     for section, known in KEYS.items():
         _check_keys(slim, section, known)

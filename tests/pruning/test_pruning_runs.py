@@ -116,6 +116,7 @@ def test_weights_that_are_not_pruned_are_no_match_for_a_slim_file_that_prunes(ro
         trained_detector(flags.load_detector(eval_command.parser().parse_args(args)))
 
 
+@pytest.mark.slow
 def test_a_target_is_met_or_refused(root, settings, whole, tmp_path, caplog, monkeypatch):
     monkeypatch.chdir(root)
     cfg = load_config(CONFIG, [*settings, f"save_dir={tmp_path}", "TestReader.inputs_def.image_shape=[3,64,64]"])
