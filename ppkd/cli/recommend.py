@@ -28,7 +28,7 @@ def main(args: argparse.Namespace) -> None:
     """Ask, search, and print the answer."""
     cfg = flags.load(args)[0]
     from ppkd.study.durations import seconds_of
-    from ppkd.study.recommend.advice import ADVICE_FILE
+    from ppkd.study.recommend.answer import ADVICE_FILE
     from ppkd.study.recommend.question import Question, find_recipes, find_teacher
     from ppkd.study.recommend.recommend import recommend
 

@@ -128,6 +128,14 @@ def test_a_repeated_key_of_a_published_file_is_noted_and_the_last_counts(
             "cot_classes is not a setting of BBoxHead; training by label co-tuning is not",
         ),
         ("faster_rcnn/c4", "FasterRCNN.backbone=SwinTransformer", "SwinTransformer is not among our backbones: CSPRes"),
+        (
+            "rtdetr/rtdetr_mine",
+            "DETR.transformer=DINOTransformer",
+            r"DINOTransformer is not among what DETR.transformer takes: RTDETRTransformer; of queries there is RT-DETR",
+        ),
+        ("rtdetr/rtdetr_mine", "DETR.neck=MaskHybridEncoder", "masks are not built; of queries there is RT-DETR"),
+        ("rtdetr/rtdetr_mine", "DETR.post_process_semi=x", "semi-supervised training is not built"),
+        ("rtdetr/rtdetr_mine", "use_focal_loss=false", "use_focal_loss is false, expected True"),
         ("slim/quant/yolo_mine_qat", "epoch=1", "a slim file is given with --slim_config, beside -c"),
     ],
 )
@@ -135,6 +143,17 @@ def test_what_is_not_here_is_answered_by_its_name(folder: Path, name: str, overr
     with pytest.raises(ConfigError, match=said) as error:
         check(load_config(folder / f"{name}.yml", [override]))
     assert "did you mean" not in str(error.value)
+
+
+def test_rtdetr_as_it_is_published(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_config(folder / "rtdetr/rtdetr_mine.yml")
+    with caplog.at_level(logging.INFO, logger="ppkd.config"):
+        check(config)
+    for idle in ("eval_size", "ema_filter_no_grad", "RTDETRTransformer (position_embed_type, feat_strides)"):
+        assert idle in caplog.text
+    spec = build_detector(config).spec()
+    assert [level.channels for level in spec.entries["neck"].levels] == [32] * 3
+    assert len(spec.entries["query_boxes"].levels) == 2
 
 
 def test_a_second_stage_of_the_backbones_last_blocks(folder: Path) -> None:
@@ -182,7 +201,7 @@ def test_an_override_at_the_wrong_place_is_told_the_right_one(folder: Path, over
         check(load_config(folder / "yolo/yolo_mine.yml", [override]))
 
 
-@pytest.mark.parametrize("override", ["ema_skip_names=1", "use_focal_loss=true", "tepm=2"])
+@pytest.mark.parametrize("override", ["ema_skip_names=1", "use_extra_data=true", "tepm=2"])
 def test_nothing_far_fetched_is_suggested(folder: Path, override: str) -> None:
     with pytest.raises(ConfigError, match=rf"^-o: {override.split('=')[0]} is not a key of a configuration$"):
         check(load_config(folder / "yolo/yolo_mine.yml", [override]))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import paddle
 from fcos import fcos
+from mean_channels import MeanChannels
 from narrow import narrow
 from queries import queries
-from score_weighted import ScoreWeighted
 
 from ppkd.config import Config, build, load_config
 from ppkd.distill import DistillLoss, FrozenTeacher
@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 64, 96
 DETECTORS = registered(Detector)
 LOSSES = registered(DistillLoss)
 OWN_DETECTORS = {"FCOS": fcos, "TinyQueries": queries}
-OWN_LOSSES = {"ScoreWeighted": ScoreWeighted}
+OWN_LOSSES = {"MeanChannels": MeanChannels}
 ALL_DETECTORS = [*DETECTORS, *OWN_DETECTORS]
 ALL_LOSSES = [*LOSSES, *OWN_LOSSES]
 

@@ -19,6 +19,7 @@ from ppkd.models.assigners.hungarian_matcher import HungarianMatcher
 from ppkd.models.backbones.hgnet_v2 import PPHGNetV2
 from ppkd.models.backbones.resnet import ResNet
 from ppkd.models.layers.rep_vgg import merged
+from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.normaliser import NormaliserBook
 from ppkd.models.postprocess.detr_post_process import DETRPostProcess
 from ppkd.models.transformers.denoising import denoising
@@ -123,6 +124,18 @@ def test_batches_of_one_image_add_up_to_a_batch_of_both(small):
         with book.given():
             added.append(model(part)["loss"].item())
     assert np.mean(added) == pytest.approx(model(both)["loss"].item(), rel=1e-5)
+
+
+def test_the_last_layer_alone_and_the_focal_loss(small):
+    """With ``aux_loss`` off only the last layer answers for the loss; the class term is the focal loss."""
+    model, batch = small("DINOHead.loss.aux_loss=false", "DINOHead.loss.use_vfl=false"), one_picture()
+    model.train()
+    record = model.extract(batch)
+    targets = model.assign(record, batch)
+    terms = model.loss(record, targets)
+    assert set(terms) == {f"loss_{name}{suffix}" for name in ("class", "bbox", "giou") for suffix in ("", "_dn")}
+    wanted = FocalLoss()(record["query_logits"][-1], targets.stages[-1].labels) / 2
+    assert terms["loss_class"].item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
 def test_predictions_come_from_the_layer_that_evaluates(small):

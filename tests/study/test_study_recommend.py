@@ -17,7 +17,7 @@ from ppkd.study.recommend import recommend as module
 from ppkd.study.recommend.candidates import find_candidates, named
 from ppkd.study.recommend.journal import Journal
 from ppkd.study.recommend.pilots import Pilots
-from ppkd.study.recommend.plan import ALONE, Plan, cost, make_plan, rungs_of
+from ppkd.study.recommend.plan import ALONE, Plan, confirmation_cost, make_plan, rungs_of, search_cost
 from ppkd.study.recommend.probe import Probe
 from ppkd.study.recommend.question import Question, find_recipes, find_teacher
 from ppkd.study.recommend.recommend import recommend
@@ -125,21 +125,26 @@ def probes(count, seconds=1.0):
     }
 
 
-def test_pilots_are_as_long_as_the_budget_allows():
+def whole(chosen, pilot, confirmed):
+    return search_cost(chosen, pilot) + confirmation_cost(chosen, confirmed, 2)
+
+
+def test_the_confirmation_is_as_long_as_the_budget_allows_and_then_the_pilots():
     plan = make_plan(probes(4), 16, 10_000)
-    assert (plan.rungs, plan.left_out) == ((4, 8, 16), ())
+    assert (plan.rungs, plan.confirmed, plan.left_out) == ((4, 8, 16), 16, ())
     assert plan.methods == ("m0", "m1", "m2", "m3")
-    shorter = make_plan(probes(4), 16, 2000)
-    assert 4 <= shorter.rungs[-1] < 16
-    assert cost(probes(4), shorter.rungs[-1]) <= 2000 < cost(probes(4), shorter.rungs[-1] + 1)
+    budget = whole(probes(4), 7, 16) + 1
+    assert (make_plan(probes(4), 16, budget).rungs[-1], make_plan(probes(4), 16, budget).confirmed) == (7, 16)
+    budget = whole(probes(4), 4, 10) + 1
+    assert (make_plan(probes(4), 16, budget).rungs[-1], make_plan(probes(4), 16, budget).confirmed) == (4, 10)
 
 
 def test_what_the_budget_has_no_time_for_is_what_is_least_usual():
-    plan = make_plan(probes(6), 16, cost(probes(3), 4) + 1)
+    plan = make_plan(probes(6), 16, search_cost(probes(3), 4) + confirmation_cost(probes(3), 4, 1) + 1)
     assert plan.rungs[-1] == 4
     assert plan.methods == ("m0", "m1", "m2")
-    assert plan.left_out == ("m3", "m4", "m5")
-    with pytest.raises(ConfigError, match="a budget of 60 s is too short: pilots of 4 of the 16 epochs for one"):
+    assert (plan.left_out, plan.finalists) == (("m3", "m4", "m5"), 1)
+    with pytest.raises(ConfigError, match="a budget of 60 s is too short: 4 of the 16 epochs for one candidate"):
         make_plan(probes(6), 16, 60)
 
 
@@ -149,7 +154,7 @@ def test_short_schedules_have_fewer_rungs():
 
 # --- the search
 
-PLAN = Plan(("a", "b", "c", "d", "e"), (2, 4, 8))
+PLAN = Plan(("a", "b", "c", "d", "e"), (2, 4, 8), 8, 2)
 GOOD = {ALONE: 20.0, "a": 21.0, "b": 25.0, "c": 19.0, "d": 24.0, "e": 10.0}
 
 
@@ -247,7 +252,7 @@ def train(pilot):
         file.write(f"{pilot}\\n")
     time.sleep(0.05)
     return {"alone": 20.0, "a": 21.0, "b": 25.0, "c": 19.0, "d": 24.0}[pilot[0]]
-found = module.search(Plan(("a", "b", "c", "d"), (2, 4)), Journal(folder), train, lambda: False)
+found = module.search(Plan(("a", "b", "c", "d"), (2, 4), 4, 2), Journal(folder), train, lambda: False)
 print(found.finalists)
 """
 
@@ -262,6 +267,9 @@ def test_processes_at_once_find_the_same_and_train_nothing_twice(tmp_path, root)
 
 
 # --- the whole, with trainings that write their figures at once
+
+
+PROBE = Probe(0.1, 10, 1, 0.5, 0.2, ("its gradient is 99 times the task's",))
 
 
 @cache
@@ -286,10 +294,10 @@ def machine(monkeypatch):
         (own / "seconds.json").write_text('{"seconds": 20}')
 
     monkeypatch.setattr(Run, "perform", perform)
-    monkeypatch.setattr(module, "probe", lambda _, slim, __: Probe(0.1, 10, 1, slim and 0.5, slim and 0.2))
+    monkeypatch.setattr(module, "probe", lambda _, slim, __: PROBE if slim else Probe(0.1, 10, 1))
     monkeypatch.setattr(module, "judge", lambda *_: None)
     monkeypatch.setattr(module, "find_candidates", lambda question, _: fitting(question))
-    for plot in ("report.plot_gains", "recommend.advice.plot_pilots"):
+    for plot in ("report.plot_gains", "recommend.answer.plot_pilots"):
         monkeypatch.setattr(f"ppkd.study.{plot}", lambda *_: None)
     return state
 
@@ -309,6 +317,7 @@ def test_the_method_that_gains_on_fresh_seeds_is_advised_with_its_slim_file(mach
     )
     assert f"ppkd train -c {STUDENT} --slim_config {tmp_path}/recommended.yml --eval -o worker_num=0" in text
     assert f"ppkd compare -c {tmp_path}/whole.yml" in text
+    assert "- `yolov3_l2`: its gradient is 99 times the task's\n" in text
     assert "| does not fit: LD consumes ['box_dist']" in text
     assert "did not end above the student alone" in text
     assert json.loads((tmp_path / "recommend.json").read_text())["method"] == "yolov3_l2"
@@ -379,7 +388,7 @@ def test_the_same_command_trains_nothing_again_and_another_question_is_refused(m
 def test_pilots_go_on_from_the_shorter_ones_on_the_schedule_of_a_whole_pilot(tmp_path):
     cfg = load_config(STUDENT)
     slims = find_candidates(QUESTION, cfg).fitting
-    pilots = Pilots(QUESTION, cfg, slims, Plan(("yolov3_l2",), (2, 4)), tmp_path)
+    pilots = Pilots(QUESTION, cfg, slims, Plan(("yolov3_l2",), (2, 4), 8, 1), tmp_path)
     first, second = (pilots.run(("yolov3_l2", epochs)) for epochs in (2, 4))
     assert first.after is None
     assert second.after == "yolov3_l2-2"
@@ -395,6 +404,18 @@ def test_pilots_go_on_from_the_shorter_ones_on_the_schedule_of_a_whole_pilot(tmp
     assert train[train.index("-r") + 1] == str(runs / "yolov3_l2-2")
     assert "filename=yolov3_l2-4" in train
     assert pilots.run((ALONE, 2)).slim is None
+
+
+def test_the_confirmation_has_a_schedule_of_its_own(machine, tmp_path):
+    recommend(QUESTION, tmp_path)
+    plan = json.loads((tmp_path / "plan.json").read_text())["plan"]
+    confirmed = load_config(tmp_path / "confirmed.yml")
+    assert f"epoch={plan['confirmed']}" in confirmed["student_options"]
+    assert f"LearningRate.schedulers.0.max_epochs={plan['confirmed']}" in confirmed["student_options"]
+    assert confirmed["options"] == ("worker_num=0",)
+    whole = load_config(tmp_path / "whole.yml")
+    assert whole["student_options"] == ("worker_num=0",)
+    assert whole["methods"]["yolov3_l2"]["slim"] == str(tmp_path / "recommended.yml")
 
 
 @pytest.mark.slow

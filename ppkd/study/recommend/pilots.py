@@ -56,8 +56,8 @@ class Pilots:
         return Run(
             f"{name}-{epochs}",
             self.question.student,
-            (*self.options, f"epoch={epochs}", f"snapshot_epoch={epochs}", f"seed={SEED}"),
-            slim=None if name == ALONE else self.slim_file(name),
+            (*self.options(self.plan.rungs[-1]), f"epoch={epochs}", f"snapshot_epoch={epochs}", f"seed={SEED}"),
+            slim=None if name == ALONE else self.slim_file(name, self.plan.rungs[-1]),
             after=f"{name}-{shorter[-1]}" if shorter else None,
         )
 
@@ -66,19 +66,19 @@ class Pilots:
         names = (ALONE, *self.plan.methods)
         return sum(self.run((name, rung)).seconds(self._runs) for name in names for rung in self.plan.rungs)
 
-    def slim_file(self, name: str) -> str:
-        """Write the slim file of a candidate for the pilots' schedule; returns its path."""
-        part = self.plan.rungs[-1] / int(self.cfg["epoch"])
-        return write_slim(shortened_slim(self.slims[name], part), self.folder / "slim" / f"{name}.yml")
+    def slim_file(self, name: str, length: int) -> str:
+        """Write the slim file of a candidate for a schedule of ``length`` epochs; returns its path."""
+        slim = shortened_slim(self.slims[name], length / int(self.cfg["epoch"]))
+        return write_slim(slim, self.folder / f"slim-{length}" / f"{name}.yml")
 
     def confirm(self, finalists: Sequence[str], budget: float) -> Path:
         """Compare ``finalists`` with the student alone on fresh seeds, for ``budget`` seconds at most if it can be.
 
         Returns the folder of the comparison's report.
         """
-        length = self.plan.rungs[-1]
-        options = [*self.options, f"epoch={length}", f"snapshot_epoch={length}"]
-        slims = {name: self.slim_file(name) for name in finalists}
+        length = self.plan.confirmed
+        options = [*self.options(length), f"epoch={length}", f"snapshot_epoch={length}"]
+        slims = {name: self.slim_file(name, length) for name in finalists}
         file = self._comparison(CONFIRMED, slims, options, {"budget": f"{max(budget, 1):.0f}s"})
         return compare(load_config(file))
 
@@ -104,10 +104,9 @@ class Pilots:
             stream.write(yaml.safe_dump(study, sort_keys=False).encode())
         return str(file)
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """What ``-o`` adds in every pilot: the question's, and the shortened schedule."""
-        return (*self.question.options, *shortened(self.cfg, self.plan.rungs[-1]))
+    def options(self, length: int) -> tuple[str, ...]:
+        """What ``-o`` adds for a schedule of ``length`` epochs, besides ``epoch``: the question's settings, and it."""
+        return (*self.question.options, *shortened(self.cfg, length))
 
     @property
     def _runs(self) -> Path:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import paddle
-
 from ppkd.config import Config
 from ppkd.data import build_dataset
-from ppkd.distill.gradients import gradients, neck_parameters
-from ppkd.distill.model import DistillModel
+from ppkd.distill.effects import Effect
+from ppkd.distill.preflight import FirstLosses
 from ppkd.distill.preflight_teacher import judge_teachers
 from ppkd.experiment import Experiment, TrainOptions
 from ppkd.experiment.assembly import Assembly, assemble
 from ppkd.experiment.calibration import run_calibration
 from ppkd.experiment.preflight import run_preflight, untouched
-from ppkd.structures import Batch
 
 TIMED = 3
 """Steps, of which the fastest counts: the first one also makes what later ones find."""
@@ -31,10 +29,11 @@ class Probe:
     Attributes:
         seconds: of a training step.
         steps: of an epoch.
-        share: norm of the gradient of its weighted losses on the student's neck, over the task's; ``None`` for the
-            student alone and for losses that prepare themselves from the training set first.
-        cosine: of the angle between the two gradients.
         evaluated: batches of the evaluation set.
+        share: norm of the gradient of its strongest weighted loss on the student's neck, over the task's; ``None`` for
+            the student alone and for losses that prepare themselves from the training set first.
+        cosine: of the angle between the two gradients.
+        remedies: what the preflight advises.
     """
 
     seconds: float
@@ -42,6 +41,7 @@ class Probe:
     evaluated: int
     share: float | None = None
     cosine: float | None = None
+    remedies: tuple[str, ...] = ()
 
 
 def probe(cfg: Config, slim: Config | None, folder: Path) -> Probe:
@@ -50,18 +50,18 @@ def probe(cfg: Config, slim: Config | None, folder: Path) -> Probe:
     Raises :class:`PPKDError` for what would end the run.
     """
     assembly = _assembled(cfg, slim, folder)
-    experiment, distilled = assembly.experiment, assembly.distilled
+    experiment = assembly.experiment
     run_calibration(assembly)
-    run_preflight(assembly)
-    batch = assembly.loader.peek(0, 0)
-    share, cosine = (None, None) if distilled is None else directions(distilled, batch)
+    losses = run_preflight(assembly)
+    effect = strongest(losses)
     evaluated = experiment.evaluation_loader(build_dataset(cfg, "EvalDataset"), worker_num=0)
     return Probe(
-        seconds=_step_seconds(assembly, batch),
+        seconds=_step_seconds(assembly),
         steps=max(len(assembly.loader), 1),
         evaluated=len(evaluated),
-        share=share,
-        cosine=cosine,
+        share=None if effect is None else effect.gradient,
+        cosine=None if effect is None or not math.isfinite(effect.cosine) else effect.cosine,
+        remedies=tuple(text for said in losses.remedies.values() for text in said),
     )
 
 
@@ -82,28 +82,15 @@ def _assembled(cfg: Config, slim: Config | None, folder: Path) -> Assembly:
     return assemble(Experiment.parse(cfg, slim, TrainOptions(dry_run=True, overwrite=True)).at(folder))
 
 
-def directions(model: DistillModel, batch: Batch) -> tuple[float | None, float | None]:
-    """The norm of the distillation's gradient over that of the task's, on the student's neck, and their cosine.
-
-    Losses that prepare themselves from the training set before the first step are not among it.
-    """
-    model.train()
-    ready = {name: loss for name, loss in model.losses.items() if not loss.prepares(0)}
-    with untouched(model), paddle.enable_grad():
-        seen = model.compare(batch, ready)
-        if not seen.distilled or not seen.task:
-            return None, None
-        terms = [paddle.add_n(list(each.values())) for each in (seen.task, seen.distilled)]
-        task, taught = gradients(terms, neck_parameters(model.student))
-        norms, product = (task.norm().item(), taught.norm().item()), (task * taught).sum().item()
-    if not all(norms):
-        return 0.0, None
-    return norms[1] / norms[0], product / (norms[0] * norms[1])
+def strongest(losses: FirstLosses) -> Effect | None:
+    """The effect of the loss with the largest gradient, of those that have one."""
+    known = [effect for effect in losses.effects.values() if math.isfinite(effect.gradient)]
+    return max(known, key=lambda effect: effect.gradient, default=None)
 
 
-def _step_seconds(assembly: Assembly, batch: Batch) -> float:
+def _step_seconds(assembly: Assembly) -> float:
     """The shortest of a few updates of the model, which is thrown away afterwards."""
-    trainer, times = assembly.trainer, []
+    trainer, batch, times = assembly.trainer, assembly.loader.peek(0, 0), []
     trainer.model.train()
     for _ in range(TIMED):
         started = time.perf_counter()

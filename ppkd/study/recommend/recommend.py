@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from ppkd.config.value import freeze
 from ppkd.experiment import Experiment
 from ppkd.study.comparison import stem
 from ppkd.study.perform import RunsFailed
-from ppkd.study.recommend.advice import Advice, write_advice
+from ppkd.study.recommend.advice import Advice
+from ppkd.study.recommend.answer import write_advice
 from ppkd.study.recommend.candidates import Candidates, find_candidates
 from ppkd.study.recommend.journal import Journal
 from ppkd.study.recommend.pilots import Pilots
-from ppkd.study.recommend.plan import ALONE, Plan, make_plan
+from ppkd.study.recommend.plan import ALONE, SEARCH_PART, Plan, confirmation_cost, make_plan
 from ppkd.study.recommend.probe import Probe, judge, probe
 from ppkd.study.recommend.question import Question
 from ppkd.study.recommend.search import Found, search
@@ -27,8 +29,6 @@ from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.files import read_json
 
 PLAN_FILE = "plan.json"
-SEARCH_PART = 0.6
-"""Of the budget, after which no longer pilots are begun."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,20 @@ def recommend(question: Question, folder: Path) -> Advice:
     pilots = Pilots(question, cfg, candidates.fitting, prepared.plan, folder)
     found = Found({}, {}, ())
     if prepared.plan.methods:
-        found = search(prepared.plan, journal, pilots.train, lambda: pilots.seconds() > SEARCH_PART * question.budget)
+        found = search(prepared.plan, journal, pilots.train, lambda: pilots.seconds() > _most(question, prepared))
     with journal.locked("confirmation"):
         found, gains = _confirmed(found, pilots)
     advice = Advice(question, int(cfg["epoch"]), prepared.probes, prepared.refused, prepared.plan, found, gains)
     with journal.locked("advice"):
         write_advice(advice, pilots)
     return advice
+
+
+def _most(question: Question, prepared: Prepared) -> float:
+    """Seconds after which no longer pilots are begun: the rest of the budget, or half of it, is the confirmation's."""
+    tried = {name: prepared.probes[name] for name in (ALONE, *prepared.plan.methods)}
+    planned = question.budget - confirmation_cost(tried, prepared.plan.confirmed, prepared.plan.finalists)
+    return max(planned, SEARCH_PART * question.budget)
 
 
 def _confirmed(found: Found, pilots: Pilots) -> tuple[Found, dict[str, Any]]:
@@ -91,7 +98,7 @@ def _prepared(question: Question, cfg: Config, candidates: Candidates, folder: P
     probes, failed = _probe(cfg, candidates, folder)
     refused = {**candidates.refused, **failed}
     budget = question.budget - (time.perf_counter() - started)
-    plan = make_plan(probes, int(cfg["epoch"]), budget) if len(probes) > 1 else Plan((), ())
+    plan = make_plan(probes, int(cfg["epoch"]), budget) if len(probes) > 1 else Plan((), (), 0, 0)
     prepared = Prepared(probes, refused, plan)
     with atomic_open(file) as stream:
         stream.write(json.dumps({"question": asdict(question), **asdict(prepared)}, indent=1).encode())
@@ -112,13 +119,19 @@ def _probe(cfg: Config, candidates: Candidates, folder: Path) -> tuple[dict[str,
     return probes, failed
 
 
+def _probe_of(stored: Mapping[str, Any]) -> Probe:
+    return Probe(**{**stored, "remedies": tuple(stored["remedies"])})
+
+
 def _read(file: Path, question: Question) -> Prepared:
     """What an earlier call prepared; raises :class:`ConfigError` if it was asked something else."""
     try:
         content: dict[str, Any] = read_json(file)
         asked = content["question"]
-        probes = {name: Probe(**numbers) for name, numbers in content["probes"].items()}
-        plan = Plan(**{name: tuple(value) for name, value in content["plan"].items()})
+        probes = {name: _probe_of(numbers) for name, numbers in content["probes"].items()}
+        stored = content["plan"]
+        lists = {name: tuple(stored[name]) for name in ("methods", "rungs", "left_out")}
+        plan = Plan(**lists, confirmed=stored["confirmed"], finalists=stored["finalists"])
         prepared = Prepared(probes, content["refused"], plan)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: damaged ({error}); remove that folder to search anew") from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ppkd.study.recommend.journal import Journal, Pilot, Taken
-from ppkd.study.recommend.plan import ALONE, FINALISTS, Plan, survivors
+from ppkd.study.recommend.plan import ALONE, Plan, survivors
 from ppkd.utils.errors import PPKDError, TrainingError
 from ppkd.utils.logger import get_logger
 
@@ -56,7 +56,7 @@ def search(plan: Plan, journal: Journal, train: Callable[[Pilot], float], late: 
         methods = ranked[: survivors(len(methods))]
         logger.info("After %d epochs: %s", epochs, ", ".join(f"{n} {values[n, epochs]:.1f}" for n in [ALONE, *ranked]))
     above = [name for name in methods if values[name, last] > values[ALONE, last]]
-    return Found(values, journal.reasons(), tuple(above[:FINALISTS]))
+    return Found(values, journal.reasons(), tuple(above[: plan.finalists]))
 
 
 def _unfinished(journal: Journal, pilots: Sequence[Pilot]) -> bool:
