@@ -51,7 +51,7 @@ def numbers(model):
     return {name: [tensor.numpy() for tensor in record[name]] for name in record.tensors if name != "neck"}
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", ["YOLOv3", *(pytest.param(name, marks=pytest.mark.slow) for name in list(SHAPES)[1:])])
 def test_pruning_channels_of_zeros_changes_no_answer(root, name):
     model = drawn(root, name)
     channels = trace(model)
@@ -69,7 +69,10 @@ def test_pruning_channels_of_zeros_changes_no_answer(root, name):
     after = complexity(model, 64, 96)
     assert after.gflops < 0.75 * before.gflops
     assert after.parameters < 0.75 * before.parameters
-    assert shapes == {key: list(t.shape) for key, t in model.state_dict().items() if tuple(t.shape) != old[key]}
+    state = model.state_dict()  # PicoDet has tensors under two names
+    changed = {id(tensor) for key, tensor in state.items() if tuple(tensor.shape) != old[key]}
+    assert {id(state[key]) for key in shapes} == changed
+    assert all(list(state[key].shape) == shape for key, shape in shapes.items())
     assert [level.channels for level in model.spec().entries["neck"].levels] == [
         tensor.shape[1] for tensor in model.features(batch())
     ]
