@@ -1,6 +1,6 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
-from ppkd.config.compression import require_distillation
+from ppkd.config.compression import distils, prunes, require_distillation, require_supported
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
 from ppkd.config.load import load_config, split_overrides
@@ -15,11 +15,14 @@ __all__ = [
     "Runtime",
     "build",
     "check",
+    "distils",
     "find_config",
     "load_config",
     "named",
+    "prunes",
     "register",
     "require_distillation",
+    "require_supported",
     "runtime",
     "split_overrides",
 ]

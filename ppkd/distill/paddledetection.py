@@ -15,7 +15,7 @@ from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark, freeze
 from ppkd.structures import DetectorSpec
 from ppkd.utils.errors import nearest
 
-OWN = ("slim", "teacher", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size")
+OWN = ("slim", "teacher", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size", "pruner", "Pruner")
 METHOD, LOSS, NAMES = THEIRS = ("slim_method", "distill_loss", "distill_loss_name")
 METHODS = ("FGD", "CWD", "LD")
 ALL_LEVELS = "distill_loss"

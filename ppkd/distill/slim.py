@@ -18,9 +18,10 @@ from ppkd.distill.paddledetection import own_form
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
+PRUNER = ("pruner", "Pruner")
 OF_TEACHER = ("config", "weights", "amp")
 KEYS = {
-    "": ("slim", "teacher", "teachers", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size"),
+    "": ("slim", "teacher", "teachers", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size", *PRUNER),
     "student": ("inherit",),
 }
 PARTS = Literal["backbone", "neck", "head"]
