@@ -58,7 +58,14 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, s
     losses = build_losses(slim, student.spec(), {name: teacher.spec() for name, teacher in teachers.items()})
     learns_from = {name: teacher_of(slim, name) for name in losses}
     frozen = {name: _freeze(slim, name, teacher, losses, learns_from) for name, teacher in teachers.items()}
-    return DistillModel(student, frozen, losses, learns_from)
+    return DistillModel(
+        student,
+        frozen,
+        losses,
+        learns_from,
+        total_weight=slim.at("total_weight", None) or 1.0,
+        teacher_targets_from=slim.at("student.teacher_targets_from", None),
+    )
 
 
 def build_losses(
@@ -89,7 +96,9 @@ def _freeze(
 ) -> FrozenTeacher:
     """The teacher of that name, which records what its losses consume."""
     own = [loss for key, loss in losses.items() if learns_from[key] == name]
-    return FrozenTeacher.of_losses(teacher, own, casts=bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None)))
+    casts = bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None))
+    decides = name == next(iter(teacher_blocks(slim))) and slim.at("student.teacher_targets_from", None) is not None
+    return FrozenTeacher.of_losses(teacher, own, casts=casts, assigned=decides)
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
