@@ -1,4 +1,4 @@
-"""Compare methods of distillation on one pair of detectors: train, evaluate, tabulate; goes on where it stopped."""
+"""Compare methods of distillation on one pair of detectors: every seed, intervals; goes on where it stopped."""
 
 import sys
 from pathlib import Path

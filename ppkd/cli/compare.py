@@ -1,4 +1,4 @@
-"""Compare methods of distillation on one pair of detectors: train, evaluate, tabulate; goes on where it stopped."""
+"""Compare methods of distillation on one pair of detectors: every seed, intervals; goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ppkd.cli.command import Command
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = flags.parser(__doc__, slim=False)
-    made.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once (default 1)")
+    made.add_argument("--jobs", type=int, metavar="N", help="runs at once; the file's `jobs` if not given")
     made.add_argument(
         "--gpus", type=lambda text: text.split(","), default=(), metavar="0,1", help="one run on each GPU"
     )
@@ -22,10 +22,9 @@ def main(args: argparse.Namespace) -> None:
     """Load the comparison, run what is left of it, print the table."""
     cfg, _ = flags.load(args)
     from ppkd.study.compare import compare
-    from ppkd.study.perform import Slots
     from ppkd.study.report import REPORT_FILE
 
-    report = compare(cfg, Slots(args.jobs, args.gpus)) / REPORT_FILE
+    report = compare(cfg, args.jobs, args.gpus) / REPORT_FILE
     print(f"{report.read_text(encoding='utf-8')}\n{report}")
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppkd.cli.command import Command
-from ppkd.cli.flags import SLICES, add_flag, boolean, finite, refuse
-from ppkd.utils.errors import DataError
+from ppkd.cli.flags import add_flag, boolean, finite, positive, refuse
+from ppkd.cli.slices import add_slices, slicing
+from ppkd.utils.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from ppkd.deploy.predictor import Predictor
+    from ppkd.deploy.infer_cfg import InferConfig
+    from ppkd.deploy.pipeline import Pipeline
 
 _SHAPES = "shapes are collected and TensorRT is tuned by Paddle itself, from the exported folder"
 _TRACKING = "objects are detected, not tracked; keep PaddleDetection's script for that"
 NOT_HERE = {
-    **SLICES,
     "--use_gpu": "write --device GPU",
     "--camera_id": "cameras are not read; record a video and write --video_file",
     "--enable_mkldnn_bfloat16": "write --enable_mkldnn, which computes in float32",
@@ -47,16 +48,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image_file", help="one picture; wins over --image_dir")
     made.add_argument("--image_dir", help="folder of pictures")
     made.add_argument("--video_file", help="a video; wins over pictures")
-    made.add_argument("--batch_size", type=_positive, default=1, help="pictures per batch")
+    made.add_argument("--batch_size", type=positive, default=1, help="pictures per batch")
     made.add_argument("--threshold", type=finite, default=0.5, help="lowest score that is drawn")
     made.add_argument("--output_dir", default="output", help="folder of the results")
     made.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
     made.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
-    made.add_argument("--cpu_threads", type=_positive, default=1)
+    made.add_argument("--cpu_threads", type=positive, default=1)
     made.add_argument("--save_images", type=boolean, default=True, metavar="BOOL", help="write drawn pictures")
     add_flag(made, "--save_results", "write all detections to bbox.json")
     add_flag(made, "--enable_mkldnn", "compute with oneDNN on the CPU: faster, low-order bits differ")
     add_flag(made, "--run_benchmark", "time each batch as the mean of several runs; draw nothing")
+    add_slices(made)
     refuse(made, NOT_HERE)
     return made
 
@@ -64,7 +66,11 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Does what the parsed flags say; the time that it took is printed even if some pictures could not be read."""
     from ppkd.deploy.predictor import Predictor
+    from ppkd.deploy.slices import SlicedPipeline
 
+    cut = slicing(args)
+    if cut and args.run_benchmark:
+        raise ConfigError("--run_benchmark times whole pictures; leave --slice_infer out")
     if not (args.video_file or args.image_file or args.image_dir):
         raise DataError("nothing to detect in: give --image_file, --image_dir or --video_file")
     predictor = Predictor(
@@ -76,39 +82,39 @@ def main(args: argparse.Namespace) -> None:
     )
     try:
         task = _detect_video if args.video_file else _benchmark if args.run_benchmark else _detect_pictures
-        task(predictor, args)
+        task(SlicedPipeline(predictor, cut, args.batch_size) if cut else predictor, predictor.config, args)
     finally:
         print(predictor.timing.report())
 
 
-def _detect_pictures(predictor: Predictor, args: argparse.Namespace) -> None:
+def _detect_pictures(pipeline: Pipeline, config: InferConfig, args: argparse.Namespace) -> None:
     from ppkd.deploy.pictures import detect_pictures, find_pictures
     from ppkd.deploy.results import Results
 
     pictures = find_pictures(args.image_file, args.image_dir)
     results = Results(
         args.output_dir,
-        predictor.config.label_list,
-        predictor.config.category_ids,
+        config.label_list,
+        config.category_ids,
         threshold=args.threshold,
         save_images=args.save_images,
         announce=_announce,
     )
     results.check_inputs(pictures)
     try:
-        detect_pictures(predictor, pictures, results.add, batch_size=args.batch_size, progress=_iteration)
+        detect_pictures(pipeline, pictures, results.add, batch_size=args.batch_size, progress=_iteration)
     finally:
         if args.save_results:
             _announce(results.write_json())
 
 
-def _benchmark(predictor: Predictor, args: argparse.Namespace) -> None:
+def _benchmark(pipeline: Pipeline, config: InferConfig, args: argparse.Namespace) -> None:
     from ppkd.deploy.pictures import find_pictures, readable_batches
 
     pictures = find_pictures(args.image_file, args.image_dir)
-    for number, batch in enumerate(readable_batches(predictor, pictures, args.batch_size)):
+    for number, batch in enumerate(readable_batches(pipeline, pictures, args.batch_size)):
         _iteration(number)
-        predictor.benchmark([prepared for _, prepared in batch])
+        pipeline.benchmark([prepared for _, prepared in batch])
 
 
 def _iteration(number: int) -> None:
@@ -119,25 +125,18 @@ def _announce(path: Path) -> None:
     print(f"save result to: {path}")
 
 
-def _detect_video(predictor: Predictor, args: argparse.Namespace) -> None:
+def _detect_video(pipeline: Pipeline, config: InferConfig, args: argparse.Namespace) -> None:
     from ppkd.deploy.video import detect_video
 
     path = detect_video(
-        predictor,
+        pipeline,
         args.video_file,
         args.output_dir,
-        predictor.config.label_list,
+        config.label_list,
         threshold=args.threshold,
         progress=lambda frame: print(f"detect frame: {frame}"),
     )
     _announce(path)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, not {text}")
-    return number
 
 
 command = Command(parser, main, computes=True)

@@ -16,6 +16,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--val", type=int, default=100, help="number of validation images")
     made.add_argument("--unlabelled", type=int, default=0, help="number of images without annotation (0)")
     made.add_argument("--size", type=int, default=160, help="height and width in pixels")
+    made.add_argument(
+        "--difficulty", type=float, default=0.0, help="0 to 1: smaller, fainter, noisier, colours that say less (0)"
+    )
     made.add_argument("--seed", type=int, default=0)
     return made
 
@@ -31,6 +34,7 @@ def main(args: argparse.Namespace) -> None:
         images_unlabelled=args.unlabelled,
         size=args.size,
         seed=args.seed,
+        difficulty=args.difficulty,
     )
     print(f"{args.train} training, {args.val} validation and {args.unlabelled} unlabelled images in {args.output}")
 

@@ -6,11 +6,9 @@ import argparse
 
 from ppkd.cli import flags
 from ppkd.cli.command import Command
+from ppkd.cli.slices import add_slices, slicing
 
-NOT_HERE = {
-    **flags.SLICES,
-    "--bias": "boxes are evaluated without a bias of one pixel, as by default there",
-}
+NOT_HERE = {"--bias": "boxes are evaluated without a bias of one pixel, as by default there"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_flag(made, "--json_eval", "score the bbox.json of --output_eval instead of running the detector")
     flags.add_flag(made, "--save_prediction_only", "write bbox.json and compute nothing")
     flags.add_flag(made, "--amp", "mixed precision")
+    add_slices(made)
     flags.refuse(made, NOT_HERE)
     return made
 
@@ -29,6 +28,7 @@ def main(args: argparse.Namespace) -> None:
     """Load the configuration and evaluate; weights are a plain student's, whatever the slim file says."""
     cfg = flags.load_detector(args)
     from ppkd.experiment import evaluate_config
+    from ppkd.experiment.sliced import own_slices
 
     evaluate_config(
         cfg,
@@ -37,6 +37,7 @@ def main(args: argparse.Namespace) -> None:
         json_eval=args.json_eval,
         save_prediction_only=args.save_prediction_only,
         amp=args.amp,
+        slicing=slicing(args, **own_slices(cfg)),
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from ppkd.config import Config
+
+T = TypeVar("T")
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -26,28 +28,28 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"expected true or false, not '{text}'")
 
 
-def finite(text: str) -> float:
-    """A number that is neither infinite nor NaN; raises what argparse turns into a usage error."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"expected a finite number, not '{text}'")
-    return number
+def number(kind: Callable[[str], T], valid: Callable[[T], bool], expected: str) -> Callable[[str], T]:
+    """A type for argparse: ``kind`` of the text; unless it is ``valid``, a usage error says what was ``expected``."""
+
+    def parse(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not valid(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, not '{text}'")
+        return value
+
+    return parse
+
+
+positive = number(int, lambda value: value > 0, "a whole number above 0")
+finite = number(float, math.isfinite, "a finite number")
 
 
 def add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     """A boolean flag that may stand alone or take a value: ``--eval``, ``--use_vdl=true``, ``--use_vdl false``."""
     parser.add_argument(name, type=boolean, nargs="?", const=True, default=False, metavar="BOOL", help=text)
-
-
-_SLICES = "pictures are not cut into slices; give the reader's Resize a larger target_size"
-SLICES = dict.fromkeys(
-    ("--slice_infer", "--slice_size", "--overlap_ratio", "--combine_method", "--match_threshold", "--match_metric"),
-    _SLICES,
-)
-"""PaddleDetection's flags of detection in slices."""
 
 
 class Former(argparse.Action):

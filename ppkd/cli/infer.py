@@ -6,9 +6,9 @@ import argparse
 
 from ppkd.cli import flags
 from ppkd.cli.command import Command
+from ppkd.cli.slices import add_slices, slicing
 
 NOT_HERE = {
-    **flags.SLICES,
     "--save_threshold": "--save_results keeps every detection with its score in bbox.json",
     "--do_eval": "write `ppkd eval` (tools/eval.py), which evaluates EvalDataset",
     "--rtn_im_file": "bbox.json of --save_results names the picture of every detection",
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_flag(made, "--save_results", "write all detections to bbox.json")
     flags.add_flag(made, "--use_vdl", "log the pictures for VisualDL")
     made.add_argument("--vdl_log_dir", default="vdl_log_dir/image", metavar="DIR", help="VisualDL's folder")
+    add_slices(made)
     flags.refuse(made, NOT_HERE)
     return made
 
@@ -48,6 +49,7 @@ def main(args: argparse.Namespace) -> None:
         save_results=args.save_results,
         visualize=args.visualize,
         vdl_log_dir=args.vdl_log_dir if args.use_vdl else None,
+        slicing=slicing(args),
     )
 
 

@@ -23,8 +23,10 @@ NAMES = (
     "methods",
     "convert",
     "prototypes",
+    "anchors",
     "draw-shapes",
     "split-voc",
+    "to-coco",
     "quickstart",
     "doctor",
 )

@@ -30,7 +30,6 @@ _ANSWERS = {
     ),
     "keypoints are not built": ("TopDownHRNet", "HigherHRNet", "TinyPose3DHRNet", "TinyPose3DHRHeatmapNet", "PETR"),
     "pictures are evaluated at one scale: write Resize": ("MultiscaleTestResize",),
-    "pictures are not cut into slices: write COCODataSet": ("SlicedCOCODataSet",),
     "a slim file is given with --slim_config, beside -c with the student's configuration": ("slim",),
 }
 INSTEAD = {name: answer for answer, names_ in _ANSWERS.items() for name in names_}

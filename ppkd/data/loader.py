@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -68,15 +69,20 @@ class Loader:
         self._skip = batch
 
     def peek(self, epoch: int, batch: int) -> Batch:
-        """That batch of ``epoch``, read in this process; position and counts stay as they are.
+        """The first batch of that update of ``epoch``, read in this process; position and counts stay as they are.
 
         Raises what reading it raises.
         """
-        plan = next(self._sampler.plans(epoch, batch), None) or next(self._sampler.plans(epoch + 1))
-        parts = self._pipeline[plan]
-        if parts["parcel"].error is not None:
-            raise parts["parcel"].error
-        return tensors(parts["arrays"], parts["parcel"])
+        return next(self.update(epoch, batch))
+
+    def update(self, epoch: int, number: int) -> Iterator[Batch]:
+        """All batches of this process in that update of ``epoch``, each read when it is asked for, as :meth:`peek`."""
+        plans = list(islice(self._sampler.plans(epoch, number), self._sampler.parts))
+        for plan in plans or islice(self._sampler.plans(epoch + 1), self._sampler.parts):
+            parts = self._pipeline[plan]
+            if parts["parcel"].error is not None:
+                raise parts["parcel"].error
+            yield tensors(parts["arrays"], parts["parcel"])
 
     def __iter__(self) -> Iterator[Batch]:
         plans = list(self._sampler.plans(self._epoch, self._skip))

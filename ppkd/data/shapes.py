@@ -11,14 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ppkd.utils.errors import DataError
+
 CLASSES = ("circle", "square", "triangle", "star")
 SPLITS = {"train": 1, "val": 2, "unlabelled": 3}
 EMPTY_SHARE = 0.08
 SHAPES = (3, 8)
-SHAPE_SIDE = (0.15, 0.5)
+LEAST_SIDE, LARGEST_SIDE = 0.15, 0.5
 LEAST_VISIBLE = 0.5
-LEAST_CONTRAST = 80.0
-HUE_SPREAD = 20.0
 LARGEST_TURN = 0.35
 SUBPIXEL_BITS = 4
 JPEG_QUALITY = 92
@@ -34,6 +34,34 @@ class Shape:
     outline: Outline
 
 
+@dataclass(frozen=True)
+class Look:
+    """How hard the shapes are to find and to tell apart.
+
+    ``least_side``: of the smallest shape, as a share of the image's; ``least_contrast``: to what is below a shape, in
+    grey levels; ``hue_spread``: degrees around the class's own hue (45 and more: hue no longer tells the class);
+    ``most_noise``: standard deviation in grey levels.
+    """
+
+    least_side: float = LEAST_SIDE
+    least_contrast: float = 80.0
+    hue_spread: float = 20.0
+    most_noise: float = 6.0
+
+    @classmethod
+    def of(cls, difficulty: float) -> Look:
+        """From 0, the default look, to 1: small, faint, noisy, of any colour. Raises DataError outside of that."""
+        if not 0 <= difficulty <= 1:
+            raise DataError(f"difficulty is {difficulty:g}, expected 0 to 1")
+        start = cls()
+        return cls(
+            least_side=start.least_side * (1 - 0.5 * difficulty),
+            least_contrast=start.least_contrast * (1 - 0.6 * difficulty),
+            hue_spread=start.hue_spread + 160 * difficulty,
+            most_noise=start.most_noise + 18 * difficulty,
+        )
+
+
 def draw_shapes(
     folder: str | os.PathLike[str],
     *,
@@ -42,32 +70,34 @@ def draw_shapes(
     size: int,
     seed: int,
     images_unlabelled: int = 0,
+    difficulty: float = 0.0,
 ) -> Path:
-    """Draw the set into ``folder`` and return it.
+    """Draw the set into ``folder`` and return it; ``difficulty`` as in :meth:`Look.of`.
 
     Writes ``train/*.jpg``, ``val/*.jpg``, ``unlabelled/*.jpg`` (``size`` x ``size`` pixels) and
     ``annotations/instances_train.json``, ``instances_val.json``. The same arguments give the same bytes; image ``i`` of
     a split does not depend on how many there are. Files of an earlier drawing in the folder are replaced.
     """
+    look = Look.of(difficulty)
     root = Path(folder)
     counts = {"train": images_train, "val": images_val, "unlabelled": images_unlabelled}
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     for split, count in counts.items():
-        entries = _draw_split(root / split, count, size, (seed, SPLITS[split]))
+        entries = _draw_split(root / split, count, size, (seed, SPLITS[split]), look)
         if split != "unlabelled":
             text = json.dumps(_coco(entries, size), separators=(",", ":"))
             (root / "annotations" / f"instances_{split}.json").write_text(text, encoding="utf-8")
     return root
 
 
-def _draw_split(folder: Path, count: int, size: int, seed: tuple[int, int]) -> list[list[Shape]]:
+def _draw_split(folder: Path, count: int, size: int, seed: tuple[int, int], look: Look) -> list[list[Shape]]:
     if count:
         folder.mkdir(exist_ok=True)
     for old in folder.glob("[0-9]" * 6 + ".jpg"):
         old.unlink()
     drawn = []
     for index in range(count):
-        image, shapes = draw_image(size, np.random.default_rng((*seed, index)))
+        image, shapes = draw_image(size, np.random.default_rng((*seed, index)), look)
         cv2.imwrite(str(folder / _name(index)), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         drawn.append(shapes)
     return drawn
@@ -103,7 +133,7 @@ def box(outline: Outline, size: int) -> list[float]:
     return [round(float(value), 2) for value in (*low, *(high - low))]
 
 
-def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Shape]]:
+def draw_image(size: int, rng: np.random.Generator, look: Look) -> tuple[np.ndarray, list[Shape]]:
     """One picture, RGB uint8 (size, size, 3), and its shapes."""
     image = _background(size, rng)
     shapes: list[Shape] = []
@@ -111,13 +141,13 @@ def draw_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Sh
     wanted = 0 if rng.random() < EMPTY_SHARE else int(rng.integers(*SHAPES, endpoint=True))
     for _ in range(wanted):
         label = int(rng.integers(len(CLASSES)))
-        outline = place(unit_outline(CLASSES[label], rng), size, rng)
+        outline = place(unit_outline(CLASSES[label], rng), size, rng, look.least_side)
         claimed = _claim(owner, outline, len(shapes) + 1)
         if claimed is not None:
             owner = claimed
             shapes.append(Shape(label, outline))
-            _paint(image, outline, label, rng)
-    noise = rng.normal(0, rng.uniform(2, 6), image.shape).astype(np.float32)
+            _paint(image, outline, label, rng, look)
+    noise = rng.normal(0, rng.uniform(2, look.most_noise), image.shape).astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)) + noise
     return np.clip(image, 0, 255).astype(np.uint8), shapes
 
@@ -133,9 +163,12 @@ def unit_outline(name: str, rng: np.random.Generator) -> Outline:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, None]
 
 
-def place(outline: Outline, size: int, rng: np.random.Generator) -> Outline:
-    """A unit outline at a random place and scale, slightly squeezed, at most a little beyond the border."""
-    radius = size * np.exp(rng.uniform(*np.log(SHAPE_SIDE))) / 2
+def place(outline: Outline, size: int, rng: np.random.Generator, least_side: float) -> Outline:
+    """A unit outline at a random place and scale, slightly squeezed, at most a little beyond the border.
+
+    ``least_side``: of the smallest shape, as a share of ``size``.
+    """
+    radius = size * np.exp(rng.uniform(*np.log((least_side, LARGEST_SIDE)))) / 2
     squeeze = np.array([1, rng.uniform(0.8, 1.0)])
     centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
     return outline * squeeze * radius + centre
@@ -150,22 +183,22 @@ def _claim(owner: np.ndarray, outline: Outline, number: int) -> np.ndarray | Non
     return None if (after_area < LEAST_VISIBLE * before_area).any() else after
 
 
-def _paint(image: np.ndarray, outline: Outline, label: int, rng: np.random.Generator) -> None:
+def _paint(image: np.ndarray, outline: Outline, label: int, rng: np.random.Generator, look: Look) -> None:
     """Fill an outline with a colour of its class that stands out from what is below it, sometimes striped."""
     inside = np.zeros(image.shape[:2], np.uint8)
     _fill(inside, outline, 255)
-    colour = _class_colour(label, rng)
+    colour = _class_colour(label, rng, look.hue_spread)
     below = image[inside > 0].mean(axis=0) if inside.any() else colour
-    while np.abs(colour - below).max() < LEAST_CONTRAST:
-        colour = _class_colour(label, rng)
+    while np.abs(colour - below).max() < look.least_contrast:
+        colour = _class_colour(label, rng, look.hue_spread)
     alpha = inside[..., None] / np.float32(255) * np.float32(rng.uniform(0.85, 1.0))
     texture = _stripes(image.shape[0], rng) if rng.random() < 0.2 else 0
     image += alpha * (colour + texture - image)
 
 
-def _class_colour(label: int, rng: np.random.Generator) -> np.ndarray:
-    """RGB float32 (3,): a hue near the class's own, in any strength."""
-    hue = 360 * label / len(CLASSES) + rng.uniform(-HUE_SPREAD, HUE_SPREAD)
+def _class_colour(label: int, rng: np.random.Generator, spread: float) -> np.ndarray:
+    """RGB float32 (3,): a hue within ``spread`` degrees of the class's own, in any strength."""
+    hue = 360 * label / len(CLASSES) + rng.uniform(-spread, spread)
     hsv = np.array([[[hue % 360, rng.uniform(0.4, 1.0), rng.uniform(0.4, 1.0)]]], np.float32)
     return 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
 

@@ -16,6 +16,7 @@ from ppkd.deploy.pictures import detect_pictures
 from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.results import Results
+from ppkd.deploy.slices import SlicedPipeline, Slicing
 from ppkd.engine.environment import choose_device
 from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import output_folder
@@ -34,10 +35,12 @@ def infer(
     save_results: bool = False,
     visualize: bool = True,
     vdl_log_dir: str | None = None,
+    slicing: Slicing | None = None,
 ) -> None:
     """Detects with ``cfg``'s detector and ``weights``, and writes drawn pictures to ``output_dir`` under their names.
 
     ``save_results`` writes all detections to ``output_dir/bbox.json``; ``vdl_log_dir`` logs the pictures for VisualDL.
+    With ``slicing``, pictures are cut, and ``TestReader.batch_size`` is the number of slices that are computed at once.
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done; an
     ``output_dir`` that cannot be written into raises :class:`ConfigError` at once.
     """
@@ -50,6 +53,9 @@ def infer(
     labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
     pipeline = Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader")))
+    batch_size = cfg.at("TestReader.batch_size", 1)
+    if slicing is not None:
+        pipeline = SlicedPipeline(pipeline, slicing, batch_size)
     results = Results(
         output_dir,
         labels.names,
@@ -68,7 +74,7 @@ def infer(
             writer.add_image(f"bbox/{file.name}", picture if drawn is None else drawn, index)
 
     try:
-        detect_pictures(pipeline, pictures, handle, batch_size=cfg.at("TestReader.batch_size", 1))
+        detect_pictures(pipeline, pictures, handle, batch_size=batch_size)
     finally:
         if writer is not None:
             writer.close()

@@ -157,21 +157,21 @@ def image_shape(cfg: Config) -> tuple[int | None, int, int | None, int | None]:
     return sizes[0], 3, sizes[2], sizes[3]
 
 
-def preprocess_steps(cfg: Config) -> tuple[Step, ...]:
-    """``TestReader``'s transforms after ``Decode`` as ``{type, **settings}``, with ``PadBatch`` as ``PadStride``.
+def preprocess_steps(cfg: Config, reader: str = "TestReader") -> tuple[Step, ...]:
+    """A reader's transforms after ``Decode`` as ``{type, **settings}``, with ``PadBatch`` as ``PadStride``.
 
-    A fixed ``image_shape`` is the target size of ``Resize``, as in PaddleDetection.
+    A fixed ``image_shape`` is the target size of ``TestReader``'s ``Resize``, as in PaddleDetection.
     """
-    *_, height, width = image_shape(cfg)
+    *_, height, width = image_shape(cfg) if reader == "TestReader" else (None, None)
     steps = []
-    for name, settings in _transforms(cfg, "TestReader.sample_transforms"):
+    for name, settings in _transforms(cfg, f"{reader}.sample_transforms"):
         if name == "Resize":
             settings = {**_RESIZE, **settings, **({"target_size": [height, width]} if height else {})}
         elif name == "NormalizeImage":
             settings = {**_NORMALIZE, **settings}
         if name != "Decode":
             steps.append({"type": name, **settings})
-    for name, settings in _transforms(cfg, "TestReader.batch_transforms"):
+    for name, settings in _transforms(cfg, f"{reader}.batch_transforms"):
         if name == "PadBatch" and settings.get("pad_to_stride", 0) > 0:
             steps.append({"type": "PadStride", "stride": settings["pad_to_stride"]})
     return tuple(steps)

@@ -45,12 +45,15 @@ class Preprocess:
 
     def __call__(self, picture: Picture) -> Prepared:
         """One picture, decoded (if it is a file) and prepared; raises :class:`DataError` naming a broken file."""
-        sample: Sample = {"image": picture} if isinstance(picture, np.ndarray) else {"im_file": str(picture)}
-        sample = self.decode(sample)
+        sample = self.decoded(picture)
         decoded = sample["image"]
         for step in self.steps:
             sample = step(sample)
         return Prepared(decoded, sample)
+
+    def decoded(self, picture: Picture) -> Sample:
+        """The sample before any step: ``image`` uint8 (H, W, 3); raises :class:`DataError` naming a broken file."""
+        return self.decode({"image": picture} if isinstance(picture, np.ndarray) else {"im_file": str(picture)})
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size."""

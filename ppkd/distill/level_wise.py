@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol, get_type_hints
 import paddle
 from paddle import Tensor, nn
 
-from ppkd.distill.loss import DistillLoss, Wiring
+from ppkd.distill.level_loss import LevelLoss
+from ppkd.distill.loss import Wiring
 from ppkd.distill.pairing import LevelPair
 from ppkd.distill.side import Progress, Side
+from ppkd.distill.wiring import FeatureSettings, as_map
 from ppkd.structures import DetectorSpec
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError, SpecError
@@ -37,7 +39,6 @@ class Recipe:
     renamed: Mapping[str, str]
     by_level: Mapping[str, Sequence[int]]
     cells: type | None
-    mean: bool
 
     def settings(self) -> tuple[inspect.Parameter, ...]:
         """The settings of the loss: those of the cells and of the formula."""
@@ -87,13 +88,14 @@ def level_wise(
         cells: the formula takes the mask [N, H, W] of cells as its third argument, and this chooses them.
         mean: take the mean over the levels instead of the sum.
     """
-    recipe = Recipe(formula, defaults or {}, renamed or {}, by_level or {}, cells, mean)
+    recipe = Recipe(formula, defaults or {}, renamed or {}, by_level or {}, cells)
     name = formula.__name__.removesuffix("FeatureLoss")
     made = {
         "__doc__": f":class:`{formula.__name__}` on every paired level of two necks.\n\n{notes}",
         "__module__": formula.__module__,
         "__signature__": _signature(recipe, weight),
         "recipe": recipe,
+        "mean": mean,
         "paper": paper,
         "default_weight": weight,
         "needs_truth": needs_truth or cells is not None,
@@ -101,7 +103,7 @@ def level_wise(
     return type(name, (LevelWise,), made)
 
 
-class LevelWise(DistillLoss):
+class LevelWise(LevelLoss):
     """The sum of a formula's values over the paired levels; every pair has a formula, with parameters, of its own.
 
     A level of a head's entry, [N, A, K, H, W], is compared as one map of A * K channels. :func:`level_wise` makes the
@@ -131,31 +133,33 @@ class LevelWise(DistillLoss):
         **settings: Any,
     ) -> None:
         wiring = {name: settings.pop(name) for name in Wiring.__annotations__ if name in settings}
-        super().__init__(student, teacher, consumes=consumes, kind="grid", **wiring)
-        if strides is not None:
-            self._keep(strides, student, teacher)
+        super().__init__(student, teacher, consumes=consumes, kind="grid", strides=strides, **wiring)
         self.cells = self._make_cells(settings)
         try:
             made = [
-                self._formula(_channels(name, pair, student, teacher), rank, settings)
-                for name, pairs in self.pairs.items()
-                for rank, pair in enumerate(pairs)
+                self._formula(channels, rank, settings)
+                for name in self.pairs
+                for rank, channels in enumerate(self.channels[name])
             ]
         except SpecError as error:
             raise SpecError(f"{student.name} from {teacher.name}: {error}") from error
         self.formulas = nn.LayerList(made)
 
-    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
-        """The unweighted loss, a scalar."""
+    @property
+    def level_strides(self) -> list[int]:
+        """The strides of all pairs, entry by entry."""
+        return [pair.stride for pairs in self.pairs.values() for pair in pairs]
+
+    def values(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> list[Tensor]:
+        """The formula's value for each pair."""
         pairs = [(name, pair) for name, pairs in self.pairs.items() for pair in pairs]
         maps = [
-            (_as_map(student.record[name][pair.student]), _as_map(teacher.record[name][pair.teacher]))
+            (as_map(student.record[name][pair.student]), as_map(teacher.record[name][pair.teacher]))
             for name, pair in pairs
         ]
         further = self._further(truth, [pair for _, pair in pairs], maps)
         levels = zip(self.formulas, maps, further, strict=True)
-        total = paddle.add_n([formula(*both, *others) for formula, both, others in levels])
-        return total / len(maps) if self.recipe.mean else total
+        return [formula(*both, *others) for formula, both, others in levels]
 
     def _further(
         self, truth: Truth, pairs: Sequence[LevelPair], maps: Sequence[tuple[Tensor, Tensor]]
@@ -184,20 +188,10 @@ class LevelWise(DistillLoss):
         numbers = {name: values[min(rank, len(values) - 1)] for name, values in lists.items()}
         return self.recipe.formula(*channels, **{**chosen, **numbers})
 
-    def _keep(self, strides: Sequence[int], student: DetectorSpec, teacher: DetectorSpec) -> None:
-        for name, pairs in self.pairs.items():
-            common = [pair.stride for pair in pairs]
-            if missing := sorted(set(strides) - set(common)):
-                raise SpecError(
-                    f"{type(self).__name__}: strides asks for {missing}, but the levels of {name} that "
-                    f"{student.name} and {teacher.name} have in common are at {common}"
-                )
-            self.pairs[name] = tuple(pair for pair in pairs if pair.stride in strides)
-
 
 def _signature(recipe: Recipe, weight: float) -> inspect.Signature:
     common = list(inspect.signature(LevelWise.__init__, eval_str=True).parameters.values())[1:-1]
-    defaults = {"weight": weight}
+    defaults = {"weight": weight, **vars(FeatureSettings())}
     wiring = [_setting(name, defaults.get(name), kind) for name, kind in get_type_hints(Wiring).items()]
     return inspect.Signature([*common, *recipe.settings(), *wiring])
 
@@ -208,13 +202,3 @@ def _setting(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 def _renamed(settings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in settings.items()}
-
-
-def _channels(name: str, pair: LevelPair, student: DetectorSpec, teacher: DetectorSpec) -> tuple[int, int]:
-    """How many channels the maps of a pair have."""
-    own, other = student.entries[name].levels[pair.student], teacher.entries[name].levels[pair.teacher]
-    return own.channels * own.anchors, other.channels * other.anchors
-
-
-def _as_map(level: Tensor) -> Tensor:
-    return level if level.ndim == 4 else level.flatten(1, 2)

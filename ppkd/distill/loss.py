@@ -13,8 +13,10 @@ from ppkd.distill.pairing import checked_pairs
 from ppkd.distill.preparation import Material
 from ppkd.distill.schedule import WeightSchedule
 from ppkd.distill.side import Progress, Side
+from ppkd.distill.wiring import FeatureSettings, FeatureWiring, Levels, Project, Scale, check_settings, widths
 from ppkd.structures import Ability, DetectorSpec, Kind
 from ppkd.structures.truth import Truth
+from ppkd.utils.errors import ConfigError
 
 
 class Wiring(TypedDict, total=False):
@@ -23,10 +25,16 @@ class Wiring(TypedDict, total=False):
     Keys:
         weight: factor on the loss in the total, by default the loss's published one.
         schedule: how the weight changes with the epoch.
+        scale: the unit of feature maps, by default ``none``, see :class:`ppkd.distill.wiring.FeatureSettings`.
+        project: what adapts the student's feature maps, by default ``needed``, see there.
+        levels: how much the levels of a pyramid weigh, by default ``all`` the same, see there.
     """
 
     weight: float
     schedule: WeightSchedule | None
+    scale: Scale
+    project: Project
+    levels: Levels
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,13 @@ class DistillLoss(nn.Layer):
         needs: abilities that it uses.
         kind: the layout of the entries, where only one will do.
         decoded: entries of boxes that are compared decoded, in pixels, whatever their numbers are relative to.
+        strides: pair levels of these strides only; by default all that both detectors have.
         wiring: see :class:`Wiring`.
 
     Raises:
         SpecError: an entry is not recorded, or not in that layout; an ability is missing; no level pairs; class counts
             or anchors of paired levels differ, or what box numbers are relative to.
+        ConfigError: the wiring asks for something that the loss does not have.
     """
 
     paper: ClassVar[str] = ""
@@ -64,6 +74,8 @@ class DistillLoss(nn.Layer):
     """Whether it reads ground truth, so that it is computed on the labelled images alone."""
     default_weight: ClassVar[float] = 1.0
     """The weight where none is set."""
+    by_level: ClassVar[bool] = False
+    """Whether it is a sum over the levels of feature maps, so that these can weigh differently."""
 
     def __init__(
         self,
@@ -74,6 +86,7 @@ class DistillLoss(nn.Layer):
         needs: Needs | None = None,
         kind: Kind | None = None,
         decoded: Collection[str] = (),
+        strides: Collection[int] | None = None,
         **wiring: Unpack[Wiring],
     ) -> None:
         super().__init__()
@@ -86,12 +99,34 @@ class DistillLoss(nn.Layer):
             spec.require(self.consumes, asker, kind=kind)
             spec.require_abilities(abilities, asker)
         self.pairs = {
-            name: checked_pairs(asker, name, student, teacher, decoded=name in decoded) for name in self.consumes
+            name: checked_pairs(asker, name, student, teacher, decoded=name in decoded, strides=strides)
+            for name in self.consumes
         }
+        self.wiring = self._wire(student, teacher, wiring)
+        self.channels = {
+            name: self.wiring.channels.get(name) or [widths(name, pair, student, teacher) for pair in pairs]
+            for name, pairs in self.pairs.items()
+        }
+        """The student's and the teacher's channels of every pair of each entry, with all anchors, behind the wiring."""
+
+    def _wire(self, student: DetectorSpec, teacher: DetectorSpec, wiring: Wiring) -> FeatureWiring:
+        settings = FeatureSettings(
+            wiring.get("scale", "none"), wiring.get("project", "needed"), wiring.get("levels", "all")
+        )
+        features = {name: pairs for name, pairs in self.pairs.items() if student.entries[name].role == "feature"}
+        check_settings(type(self).__name__, settings, features, [*self.needs.student, *self.needs.teacher])
+        if settings.levels == "objects" and not self.by_level:
+            raise ConfigError(f"{type(self).__name__} is no sum over levels, which could weigh: leave levels out")
+        return FeatureWiring(features, student, teacher, settings)
+
+    def __call__(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
+        """The unweighted loss, a scalar, of what both sides recorded."""
+        value: Tensor = super().__call__(*self.wiring(student, teacher), truth, at)
+        return value
 
     @abstractmethod
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
-        """The unweighted loss, a scalar."""
+        """The unweighted loss, a scalar, of both sides as the wiring gives them."""
 
     def due(self, epoch: int) -> bool:
         """Whether :meth:`prepare` must be called before the first step of ``epoch``; most losses need no such thing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import paddle
 from paddle import Tensor, nn
@@ -13,10 +14,25 @@ from ppkd.utils.errors import SpecError
 
 def align_conv(student_channels: int, teacher_channels: int, *, bias: bool = True) -> nn.Conv2D | None:
     """A 1x1 convolution to the teacher's channels; ``None`` where the student has as many."""
-    if student_channels == teacher_channels:
-        return None
+    return None if student_channels == teacher_channels else _unit_conv(student_channels, teacher_channels, bias=bias)
+
+
+def _unit_conv(student_channels: int, teacher_channels: int, *, bias: bool = True) -> nn.Conv2D:
     kaiming = nn.initializer.KaimingNormal(fan_in=student_channels)
     return nn.Conv2D(student_channels, teacher_channels, 1, weight_attr=kaiming, bias_attr=None if bias else False)
+
+
+def projector(student_channels: int, teacher_channels: int, kind: Literal["needed", "always", "mlp"]) -> nn.Layer:
+    """What brings a map [N, C, H, W] to the teacher's channels; ``needed`` changes nothing where they are equal.
+
+    One 1x1 convolution, or with ``mlp`` two and a ReLU between, the first to the teacher's channels already.
+    """
+    if kind == "needed" and student_channels == teacher_channels:
+        return nn.Identity()
+    layers: list[nn.Layer] = [_unit_conv(student_channels, teacher_channels)]
+    if kind == "mlp":
+        layers += [nn.ReLU(), _unit_conv(teacher_channels, teacher_channels)]
+    return nn.Sequential(*layers)
 
 
 def imitation_conv(student_channels: int, teacher_channels: int) -> nn.Conv2D:

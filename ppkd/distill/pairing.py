@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ppkd.structures import NO_STRIDE, DetectorSpec, Entry
@@ -39,12 +39,18 @@ def pair_levels(student: Entry, teacher: Entry) -> tuple[LevelPair, ...]:
 
 
 def checked_pairs(
-    asker: str, name: str, student: DetectorSpec, teacher: DetectorSpec, *, decoded: bool = False
+    asker: str,
+    name: str,
+    student: DetectorSpec,
+    teacher: DetectorSpec,
+    *,
+    decoded: bool = False,
+    strides: Collection[int] | None = None,
 ) -> tuple[LevelPair, ...]:
-    """The pairs of the entry ``name``, which both record.
+    """The pairs of the entry ``name``, which both record, at ``strides`` alone where some are given.
 
-    Raises :class:`SpecError` if no level pairs or, apart from features, what paired levels hold differs, or what it is
-    relative to; the latter is for boxes that are compared ``decoded`` no matter.
+    Raises :class:`SpecError` if no level pairs, or none at one of ``strides``, or, apart from features, what paired
+    levels hold differs, or what it is relative to; the latter is for boxes that are compared ``decoded`` no matter.
     """
     own, other = student.entries[name], teacher.entries[name]
     if own.role != other.role or own.kind != other.kind:
@@ -62,7 +68,24 @@ def checked_pairs(
         _check_numbers(asker, name, student, teacher, pairs)
         if not decoded:
             _check_bases(asker, name, student, teacher, pairs)
-    return pairs
+    return pairs if strides is None else _at(asker, name, pairs, strides, student, teacher)
+
+
+def _at(
+    asker: str,
+    name: str,
+    pairs: tuple[LevelPair, ...],
+    strides: Collection[int],
+    student: DetectorSpec,
+    teacher: DetectorSpec,
+) -> tuple[LevelPair, ...]:
+    common = [pair.stride for pair in pairs]
+    if missing := sorted(set(strides) - set(common)):
+        raise SpecError(
+            f"{asker}: strides asks for {missing}, but the levels of {name} that {student.name} and {teacher.name} "
+            f"have in common are at {common}"
+        )
+    return tuple(pair for pair in pairs if pair.stride in strides)
 
 
 def common_levels(

@@ -12,9 +12,11 @@ import numpy as np
 from ppkd.config import Config, check, runtime
 from ppkd.config.value import freeze
 from ppkd.data import build_loader, build_reader
+from ppkd.deploy.slices import Slicing
 from ppkd.engine import environment, precision
 from ppkd.engine.evaluation import evaluate
 from ppkd.experiment.parts import open_dataset
+from ppkd.experiment.sliced import SlicedDetector, whole_pictures
 from ppkd.metrics import Metric, build_metric
 from ppkd.metrics.metric import BBOX_FILE
 from ppkd.models.trained import trained_detector
@@ -35,6 +37,7 @@ def evaluate_config(
     json_eval: bool = False,
     save_prediction_only: bool = False,
     amp: bool = False,
+    slicing: Slicing | None = None,
 ) -> dict[str, float]:
     """The figures of the detector of ``cfg`` on its ``EvalDataset``.
 
@@ -48,6 +51,7 @@ def evaluate_config(
         json_eval: score the ``bbox.json`` that is already in ``output_dir`` instead of running the detector.
         save_prediction_only: write ``bbox.json`` and compute nothing.
         amp: mixed precision.
+        slicing: how pictures are cut into slices; they are whole if not given.
 
     Raises:
         PPKDError: the configuration, the data set or the weights are wrong.
@@ -71,10 +75,11 @@ def evaluate_config(
         label="EvalDataset",
         source=f"{settings.weights} was trained on",
     )
-    loader = build_loader(build_reader(cfg, "Eval"), dataset)
     numbers = precision.choose(amp=amp or settings.amp, level=settings.amp_level, dtype=settings.amp_dtype, gpu=gpu)
     with numbers.casting():
-        return evaluate(detector, loader, metric)
+        if slicing is not None:
+            return evaluate(SlicedDetector(detector, cfg, dataset, slicing), whole_pictures(cfg, dataset), metric)
+        return evaluate(detector, build_loader(build_reader(cfg, "Eval"), dataset), metric)
 
 
 def score_file(path: Path, metric: Metric) -> dict[str, float]:

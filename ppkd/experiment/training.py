@@ -12,6 +12,7 @@ from typing import Any
 from ppkd.config import Config, load_config, split_overrides
 from ppkd.engine import environment
 from ppkd.experiment.assembly import assemble
+from ppkd.experiment.calibration import run_calibration
 from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
@@ -53,6 +54,7 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
         if trainer.position.epoch >= trainer.epochs:
             logger.info("All %d epochs are done; train longer with -o epoch=...", trainer.epochs)
         else:
+            run_calibration(assembly)
             run_preflight(assembly)
         if not options.dry_run:
             claim(experiment)

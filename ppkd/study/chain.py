@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppkd.config import Config
+from ppkd.study.outcome import Outcome, Row, Trial
 from ppkd.study.perform import Slots, perform_all
-from ppkd.study.report import Row, write_report
+from ppkd.study.report import write_links
 from ppkd.study.runs import Run, distilled
 from ppkd.study.settings import check_run, read
 from ppkd.utils.errors import ConfigError
@@ -62,8 +63,8 @@ def run_chain(cfg: Config) -> Path:
     rows = []
     for run in runs:
         figures = perform_all([run], folder, Slots())
-        rows.append(Row.of(run.name, [run], figures, folder))
-        write_report(rows, folder, title=" -> ".join(run.name for run in runs))
+        rows.append(Row(run.name, (Outcome.of(Trial(run), figures[run.name], folder),)))
+        write_links(rows, folder, title=" -> ".join(run.name for run in runs))
     return folder
 
 

@@ -1,101 +1,108 @@
-"""The tables of the papers: one pair of detectors, one schedule, many methods of distillation."""
+"""Comparing methods of distillation with as many seeds as it takes to tell them from the student alone."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from ppkd.config import Config
+from ppkd.study.comparison import BASELINE, TEACHER, Comparison, read_comparison, rule_of, teacher_run, trials
+from ppkd.study.gains import Gain
+from ppkd.study.outcome import Outcome, Row, Trial, headings
 from ppkd.study.perform import Slots, perform_all
-from ppkd.study.report import Row, write_report
-from ppkd.study.runs import Run, distilled
-from ppkd.study.settings import check_run, read
-from ppkd.utils.errors import ConfigError
-
-TEACHER = "teacher"
-BASELINE = "baseline"
+from ppkd.study.report import write_comparison
+from ppkd.study.runs import Run
+from ppkd.study.seeds import Rule, seconds_expected, seconds_spent
+from ppkd.study.settings import check_run
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """The detector that teaches; trained first, with ``options``, unless there are ``weights``."""
-
-    config: str
-    weights: str | None = None
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Method:
-    """A slim file, and what ``-o`` adds in this method's runs."""
-
-    slim: str
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What ``ppkd compare`` reads.
-
-    Attributes:
-        student: the student's file, with its schedule.
-        teacher: the detector that teaches in every method.
-        methods: by the name that the table shows.
-        seeds: one run of the baseline and of every method for each.
-        options: what ``-o`` adds in all runs, the teacher's too.
-        student_options: what ``-o`` adds in all runs of the student, another schedule for instance.
-        output: the study's folder; ``output/<name of the file>`` if not given.
-    """
-
-    student: str
-    teacher: Teacher
-    methods: dict[str, Method]
-    seeds: tuple[int, ...] = (0,)
-    options: tuple[str, ...] = ()
-    student_options: tuple[str, ...] = ()
-    output: str = ""
-
-
-def compare(cfg: Config, slots: Slots) -> Path:
+def compare(cfg: Config, jobs: int | None = None, gpus: Sequence[str] = ()) -> Path:
     """Train and evaluate what is not finished of the comparison ``cfg``; returns the folder of the report.
+
+    ``jobs`` runs at once, or as many as the file says, or one on each of ``gpus``. The report is written when the seeds
+    of the file are finished, and after every one that is added.
 
     Raises:
         ConfigError: a file or option of any run is wrong; found before the first one starts.
         TrainingError: runs failed; the others are finished and the same command goes on.
     """
-    settings = read(cfg, Comparison)
-    if not settings.seeds or not settings.methods:
-        raise ConfigError(f"{cfg.where()}: a comparison needs at least one method and one seed")
-    folder = Path(settings.output or f"output/{cfg.name}")
-    teacher, students = plan(settings, folder)
-    for run in (teacher, *(run for runs in students.values() for run in runs)):
-        check_run(run)
-    figures = perform_all([teacher], folder, slots)
-    by_seed = [runs[i] for i in range(len(settings.seeds)) for runs in students.values()]
-    figures |= perform_all(by_seed, folder, slots)
-    rows = [Row.of(TEACHER, [teacher], figures, folder)]
-    rows += [Row.of(name, runs, figures, folder) for name, runs in students.items()]
-    write_report(rows, folder, title=f"{Path(settings.student).stem} from {Path(settings.teacher.config).stem}")
-    return folder
+    settings = read_comparison(cfg)
+    rule = rule_of(settings, cfg)
+    study = _Study(
+        settings, Path(settings.output or f"output/{cfg.name}"), Slots(settings.jobs if jobs is None else jobs, gpus)
+    )
+    study.check()
+    study.start()
+    while (end := study.add_seed(rule)) is None:
+        pass
+    study.report(end)
+    return study.folder
 
 
-def plan(settings: Comparison, folder: Path) -> tuple[Run, dict[str, list[Run]]]:
-    """The teacher's run, and those of the baseline and every method, a run for each seed."""
-    given = settings.teacher
-    teacher = Run(TEACHER, given.config, (*settings.options, *given.options), weights=given.weights)
-    students: dict[str, list[Run]] = {BASELINE: [_student(settings, BASELINE, seed) for seed in settings.seeds]}
-    for name, method in settings.methods.items():
-        if name in (TEACHER, BASELINE):
-            raise ConfigError(f"methods.{name}: a method cannot be called {name}, the table has a row of that name")
-        students[name] = [
-            distilled(_student(settings, name, seed), method.slim, method.options, teacher, folder)
-            for seed in settings.seeds
-        ]
-    return teacher, students
+class _Study:
+    """The finished runs of a comparison, whose methods may have different numbers of seeds."""
 
+    def __init__(self, settings: Comparison, folder: Path, slots: Slots) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._slots = slots
+        self._teacher = Trial(teacher_run(settings))
+        self._outcomes: dict[str, list[Outcome]] = {name: [] for name in (TEACHER, BASELINE, *settings.methods)}
 
-def _student(settings: Comparison, name: str, seed: int) -> Run:
-    options = (*settings.options, *settings.student_options, f"seed={seed}")
-    folder = re.sub(r"[^\w.-]+", "_", name)
-    return Run(f"{folder}-{seed}", settings.student, options)
+    def check(self) -> None:
+        """Raise :class:`ConfigError` for what is wrong in the files and options of any run."""
+        planned = self._of_seeds(self._settings.seeds[:1])
+        for run in (self._teacher.run, *(trial.run for each in planned.values() for trial in each)):
+            check_run(run)
+
+    def start(self) -> None:
+        """The teacher, and the seeds of the file."""
+        self._perform({TEACHER: [self._teacher]})
+        self._perform(self._of_seeds(self._settings.seeds))
+
+    def add_seed(self, rule: Rule) -> str | None:
+        """One more seed for the baseline and the methods that need it; or why there is none."""
+        wide = rule.wide(self._gains())
+        if not wide:
+            return rule.reached()
+        seeds = {outcome.trial.seed or 0 for outcome in self._outcomes[BASELINE]}
+        added = {name: trials(self._settings, name, [max(seeds) + 1], self.folder) for name in (BASELINE, *wide)}
+        refusal = rule.refusal(len(seeds), self._spent(), self._expected(added))
+        if refusal is not None:
+            return f"{refusal} Wider than {rule.until:g} to either side: {', '.join(wide)}."
+        self.report("Seeds are being added.")
+        self._perform(added)
+        return None
+
+    def report(self, end: str) -> None:
+        """Write it; ``end`` says why there are no more seeds."""
+        rows = [Row(name, tuple(outcomes)) for name, outcomes in self._outcomes.items()]
+        title = f"{Path(self._settings.student).stem} from {Path(self._settings.teacher.config).stem}"
+        write_comparison(rows[0], rows[1], rows[2:], self.folder, title, end)
+
+    def _of_seeds(self, seeds: Sequence[int]) -> dict[str, list[Trial]]:
+        return {name: trials(self._settings, name, seeds, self.folder) for name in self._outcomes if name != TEACHER}
+
+    def _perform(self, planned: dict[str, list[Trial]]) -> None:
+        """Bring all runs to their ends, seed by seed."""
+        runs = sorted((trial for each in planned.values() for trial in each), key=lambda trial: trial.seed or 0)
+        figures = perform_all([trial.run for trial in runs], self.folder, self._slots)
+        for name, each in planned.items():
+            self._outcomes[name] += [Outcome.of(trial, figures[trial.run.name], self.folder) for trial in each]
+
+    def _gains(self) -> dict[str, Gain | None]:
+        baseline = Row(BASELINE, tuple(self._outcomes[BASELINE]))
+        headline = headings([baseline])[0]
+        return {
+            name: Row(name, tuple(self._outcomes[name])).gain(baseline, headline) for name in self._settings.methods
+        }
+
+    def _spent(self) -> float:
+        return seconds_spent([run for runs in self._runs().values() for run in runs], self.folder, self._slots.count)
+
+    def _expected(self, added: dict[str, list[Trial]]) -> float:
+        planned = {name: [trial.run for trial in each] for name, each in added.items()}
+        return seconds_expected(self._runs(), planned, self.folder, self._slots.count)
+
+    def _runs(self) -> dict[str, list[Run]]:
+        return {name: [outcome.trial.run for outcome in outcomes] for name, outcomes in self._outcomes.items()}

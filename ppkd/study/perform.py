@@ -9,16 +9,21 @@ from pathlib import Path
 from queue import Queue
 
 from ppkd.study.runs import Run
-from ppkd.utils.errors import PPKDError, TrainingError
+from ppkd.utils.errors import ConfigError, PPKDError, TrainingError
 from ppkd.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
 
 class Slots:
-    """Where runs go: ``jobs`` at once, or one on each of ``gpus`` (the numbers CUDA knows them by)."""
+    """Where runs go: ``jobs`` at once, or one on each of ``gpus`` (the numbers CUDA knows them by).
+
+    Raises :class:`ConfigError` for less than one job.
+    """
 
     def __init__(self, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
+        if jobs < 1:
+            raise ConfigError(f"{jobs} runs at once: give --jobs 1 or more")
         self._environments: Queue[dict[str, str]] = Queue()
         places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{} for _ in range(jobs)]
         self.count = len(places)

@@ -1,135 +1,140 @@
-"""The report of a study: a table in the form of the papers', every run's figures as csv, and a plot of the gains."""
+"""The report of a study: ``report.md`` for people, ``report.json`` with every run, a plot of the gains."""
 
 from __future__ import annotations
 
-import csv
-import io
+import json
+import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any
 
-from ppkd.engine.hooks.results import BATCH_COST, FILE_NAME
-from ppkd.report.curves import read_results
-from ppkd.study.runs import Run
+from ppkd.study.gains import Gain
+from ppkd.study.outcome import Outcome, Row, headings
+from ppkd.study.plot import plot_gains
+from ppkd.study.table import NOTHING, figures_of, interval, lines_of, milliseconds, points, signed
 from ppkd.utils.atomic import atomic_open
-from ppkd.utils.names import plot_text
 
-SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "mAP")
-BASELINE_ROW = 1
-REPORT_FILE, TABLE_FILE, PLOT_FILE = "report.md", "table.csv", "gains.png"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: one or several runs (seeds) of the same method.
-
-    Attributes:
-        name: what the table calls it.
-        runs: names of the runs.
-        figures: of each run, in 0..1.
-        seconds: median duration of a training step of each run, ``None`` where it was not trained here.
-    """
-
-    name: str
-    runs: tuple[str, ...]
-    figures: tuple[Mapping[str, float], ...]
-    seconds: tuple[float | None, ...]
-
-    @classmethod
-    def of(cls, name: str, runs: Sequence[Run], figures: Mapping[str, Mapping[str, float]], folder: Path) -> Self:
-        """The row of finished ``runs`` of the study at ``folder``."""
-        names = tuple(run.name for run in runs)
-        seconds = tuple(_step_seconds(folder / run.name) for run in runs)
-        return cls(name, names, tuple(figures[name] for name in names), seconds)
-
-    def percent(self, figure: str) -> list[float]:
-        """``figure`` of each run in percent."""
-        return [100 * each[figure] for each in self.figures]
-
-    def gains(self, baseline: Row) -> list[float]:
-        """Points of the first figure above the baseline's, run by run (the same seeds)."""
-        headline = headings([baseline])[0]
-        return [ours - theirs for ours, theirs in zip(self.percent(headline), baseline.percent(headline), strict=True)]
+REPORT_FILE, NUMBERS_FILE, PLOT_FILE = "report.md", "report.json", "gains.png"
+JUMPED = "J"
+LEGEND = """Figures in percent, means over the runs; ± is the standard deviation of {headline} over them. A gain is
+paired by seed (the method and the student alone, same seed) and has its 95 % interval (Student's t over the seeds). It
+is called a gain or a loss where the whole interval lies on that side of 0, and nothing else."""
+OF_SEEDS = """{headline} of every run, in brackets the difference to the baseline's run of the same seed. {jumped}: the
+loss of the task jumped and did not come down again."""
 
 
-def headings(rows: Sequence[Row]) -> list[str]:
-    """The figures that the runs have, in the order of the papers' tables."""
-    return [figure for figure in SHOWN if figure in rows[0].figures[0]]
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The table: means over the seeds, the gain of each method over the second row with its standard deviation."""
+def write_links(rows: Sequence[Row], folder: Path, title: str) -> None:
+    """Write the report of detectors that are not compared with each other, a chain's links."""
     figures = headings(rows)
-    head = ["method", *figures, f"gain {figures[0]}", "ms / step"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    lines += [[row.name, *_cells(row, rows, figures)] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    cells = [[row.name, *figures_of(row, rows), milliseconds(row.step_seconds)] for row in rows]
+    table = lines_of(["detector", *figures, "ms / step"], cells)
+    _write(folder, f"# {title}\n\n{table}\nFigures in percent.\n", {"title": title, "rows": _numbers(rows)})
 
 
-def write_report(rows: Sequence[Row], folder: Path, title: str) -> None:
-    """Write ``report.md``, ``table.csv`` and, when there is something to compare, ``gains.png`` to ``folder``."""
-    runs = max(len(row.runs) for row in rows)
-    text = f"# {title}\n\n{markdown(rows)}\nFigures in percent"
-    text += f", means of {runs} seeds; gains with their standard deviation.\n" if runs > 1 else ".\n"
-    if len(rows) > BASELINE_ROW + 1:
-        plot_gains(rows, folder / PLOT_FILE)
-        text += f"\n![gains]({PLOT_FILE})\n"
-    for name, content in ((REPORT_FILE, text), (TABLE_FILE, _csv(rows))):
-        with atomic_open(folder / name) as stream:
-            stream.write(content.encode())
+def write_comparison(teacher: Row, baseline: Row, methods: Sequence[Row], folder: Path, title: str, end: str) -> None:
+    """Write the report of ``methods`` against their ``baseline``; ``end`` says why no more seeds were taken."""
+    rows = [teacher, baseline, *methods]
+    headline = headings(rows)[0]
+    gains = {row.name: gain for row in methods if (gain := row.gain(baseline, headline)) is not None}
+    if gains:
+        plot_gains(gains, folder / PLOT_FILE, f"{headline} above {baseline.name}, points")
+    parts = [
+        f"# {title}",
+        comparison_table(rows, gains),
+        LEGEND.format(headline=headline),
+        *([f"![gains]({PLOT_FILE})"] if gains else []),
+        "## Every seed",
+        seed_table(baseline, methods, headline),
+        OF_SEEDS.format(headline=headline, jumped=JUMPED),
+        *spread_lines(baseline, headline),
+        end,
+    ]
+    numbers = {"title": title, "headline": headline, "end": end, "rows": _numbers(rows), "gains": _gains(gains)}
+    _write(folder, "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n", numbers)
 
 
-def plot_gains(rows: Sequence[Row], output: Path) -> None:
-    """A bar for each method's mean gain over the second row, a dot for each seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    baseline, methods = rows[BASELINE_ROW], rows[BASELINE_ROW + 1 :]
-    figure, axis = pyplot.subplots(figsize=(6.5, 1.2 + 0.35 * len(methods)), layout="constrained")
-    for place, row in enumerate(reversed(methods)):
-        gains = row.gains(baseline)
-        axis.barh(place, statistics.fmean(gains), color="#7aa6c2")
-        axis.plot(gains, [place] * len(gains), "o", color="#1f3b4d", markersize=4)
-    axis.set_yticks(range(len(methods)), [plot_text(row.name) for row in reversed(methods)])
-    axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(xlabel=f"{headings(rows)[0]} above {plot_text(baseline.name)}, points")
-    axis.grid(axis="x", alpha=0.3)
-    figure.savefig(output, dpi=110)
-    pyplot.close(figure)
-
-
-def _cells(row: Row, rows: Sequence[Row], figures: Sequence[str]) -> list[str]:
-    means = [f"{statistics.fmean(row.percent(figure)):.1f}" for figure in figures]
-    times = [seconds for seconds in row.seconds if seconds is not None]
-    return [*means, _gain(row, rows), f"{1000 * statistics.median(times):.0f}" if times else "-"]
-
-
-def _gain(row: Row, rows: Sequence[Row]) -> str:
-    if row in rows[: BASELINE_ROW + 1]:
-        return "-"
-    gains = row.gains(rows[BASELINE_ROW])
-    spread = f" ± {statistics.stdev(gains):.1f}" if len(gains) > 1 else ""
-    return f"{statistics.fmean(gains):+.1f}{spread}"
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    figures = list(rows[0].figures[0])
-    writer.writerow(["method", "run", *figures, "seconds_per_step"])
+def comparison_table(rows: Sequence[Row], gains: dict[str, Gain]) -> str:
+    """A line for each row: its number of seeds, its figures, its gain with interval, the word for it, its time."""
+    figures = headings(rows)
+    head = ["method", "seeds", *figures, f"gain {figures[0]}", "shown", "ms / step"]
+    cells = []
     for row in rows:
-        for run, numbers, seconds in zip(row.runs, row.figures, row.seconds, strict=True):
-            writer.writerow([row.name, run, *(numbers[figure] for figure in figures), seconds])
-    return text.getvalue()
+        seeds = {outcome.trial.seed for outcome in row.outcomes}
+        gain = gains.get(row.name)
+        shown = [interval(gain), gain.word] if gain is not None else [NOTHING, NOTHING]
+        numbers = figures_of(row, rows)
+        cells.append([row.name, str(len(seeds)), *numbers, *shown, milliseconds(row.step_seconds)])
+    return lines_of(head, cells)
 
 
-def _step_seconds(folder: Path) -> float | None:
-    file = folder / FILE_NAME
-    if not file.is_file():
-        return None
-    costs = read_results(file).get(BATCH_COST)
-    return statistics.median(costs) if costs else None
+def seed_table(baseline: Row, methods: Sequence[Row], headline: str) -> str:
+    """A column for each seed, and number of threads where the study names several; a mark where the loss jumped."""
+    alone = {outcome.trial.key: outcome for outcome in baseline.outcomes}
+    cells = []
+    for row in (baseline, *methods):
+        own = {outcome.trial.key: outcome for outcome in row.outcomes}
+        cells.append([row.name, *(_of_run(own.get(key), alone[key], headline) for key in alone)])
+    threads = len({key[1] for key in alone}) > 1
+    names = [f"{seed} ({_threads(count)})" if threads else f"{seed}" for seed, count in alone]
+    return lines_of(["seed", *names], cells)
+
+
+def spread_lines(baseline: Row, headline: str) -> list[str]:
+    """How far the runs of the baseline lie apart, if there are several: all of them, and of each number of threads."""
+    by_threads: dict[int | None, list[Outcome]] = {}
+    for outcome in baseline.outcomes:
+        by_threads.setdefault(outcome.trial.run.threads, []).append(outcome)
+    groups = {"all runs": list(baseline.outcomes)}
+    if len(by_threads) > 1:
+        groups |= {_threads(threads): outcomes for threads, outcomes in by_threads.items()}
+    told = []
+    for name, outcomes in groups.items():
+        values = Row(baseline.name, tuple(outcomes)).percents(headline)
+        if len(values) > 1:
+            deviation, extent = points(statistics.stdev(values)), points(max(values) - min(values))
+            told.append(f"{name}: standard deviation {deviation}, from lowest to highest {extent} ({len(values)} runs)")
+    return [f"The spread of {baseline.name}'s {headline}: {'; '.join(told)}."] if told else []
+
+
+def _of_run(outcome: Outcome | None, alone: Outcome, headline: str) -> str:
+    if outcome is None:
+        return NOTHING
+    own, other = outcome.figures[headline], alone.figures[headline]
+    gained = f" ({signed(own - other)})" if outcome is not alone and own is not None and other is not None else ""
+    return f"{points(own)}{gained}{f' {JUMPED}' if outcome.jumped else ''}"
+
+
+def _threads(count: int | None) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _numbers(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [{"name": row.name, "runs": [_run(outcome) for outcome in row.outcomes]} for row in rows]
+
+
+def _run(outcome: Outcome) -> dict[str, Any]:
+    run, numbers = outcome.trial.run, asdict(outcome)
+    del numbers["trial"]
+    return {"run": run.name, "seed": outcome.trial.seed, "threads": run.threads, **numbers}
+
+
+def _gains(gains: dict[str, Gain]) -> dict[str, Any]:
+    """What ``report.json`` has of each gain; half a width of ``null`` is that of one seed."""
+    return {
+        name: {
+            "values": list(gain.values),
+            "mean": gain.mean,
+            "half_width": gain.half_width if math.isfinite(gain.half_width) else None,
+            "shown": gain.word,
+        }
+        for name, gain in gains.items()
+    }
+
+
+def _write(folder: Path, text: str, numbers: dict[str, Any]) -> None:
+    content = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
+    for name, written in ((REPORT_FILE, text), (NUMBERS_FILE, content)):
+        with atomic_open(folder / name) as stream:
+            stream.write(written.encode())

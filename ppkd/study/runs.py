@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from ppkd.utils import itself
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import ConfigError, TrainingError
 from ppkd.utils.files import read_json
+from ppkd.utils.runtime import THREADS
 
 PLAN_FILE = "plan.json"
 CONSOLE_FILE = "console.log"
+SECONDS_FILE = "seconds.json"
 _TAIL_LINES = 12
 
 
@@ -30,6 +34,7 @@ class Run:
         options: what ``-o`` adds, for the detector (``epoch=12``) and for the slim file (``slim.losses...``).
         slim: the distillation's file.
         weights: trained weights; such a detector is evaluated only.
+        threads: how many the operators compute on; the environment's number if not given.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Run:
     options: tuple[str, ...] = ()
     slim: str | None = None
     weights: str | None = None
+    threads: int | None = None
 
     def final(self, folder: Path) -> str:
         """Its trained weights once it is finished, in a study at ``folder``."""
@@ -67,13 +73,29 @@ class Run:
         self._check_plan(folder)
         with atomic_open(folder / self.name / PLAN_FILE) as stream:
             stream.write(json.dumps(asdict(self), indent=2).encode())
-        for command in self.commands(folder):
-            with (folder / self.name / CONSOLE_FILE).open("ab") as console:
-                done = subprocess.run(
-                    command, stdout=console, stderr=subprocess.STDOUT, env=itself.environment(environment)
-                )
-            if done.returncode:
-                raise TrainingError(f"{self.name} ended with {done.returncode}:\n{self._tail(folder)}")
+        own = {} if self.threads is None else {THREADS: str(self.threads)}
+        variables = itself.environment({**(environment or {}), **own})
+        with self._timed(folder):
+            for command in self.commands(folder):
+                with (folder / self.name / CONSOLE_FILE).open("ab") as console:
+                    done = subprocess.run(command, stdout=console, stderr=subprocess.STDOUT, env=variables)
+                if done.returncode:
+                    raise TrainingError(f"{self.name} ended with {done.returncode}:\n{self._tail(folder)}")
+
+    def seconds(self, folder: Path) -> float:
+        """How long it has computed so far, attempts that were broken off included."""
+        file = folder / self.name / SECONDS_FILE
+        return float(_read(file).get("seconds", 0.0)) if file.is_file() else 0.0
+
+    @contextmanager
+    def _timed(self, folder: Path) -> Iterator[None]:
+        """Add the duration of the block, however it ends."""
+        before, started = self.seconds(folder), time.perf_counter()
+        try:
+            yield
+        finally:
+            with atomic_open(folder / self.name / SECONDS_FILE) as stream:
+                stream.write(json.dumps({"seconds": round(before + time.perf_counter() - started, 1)}).encode())
 
     def _train(self, folder: Path) -> list[str]:
         command = itself.command_line("train", "-c", self.config)
@@ -128,4 +150,4 @@ def _read(file: Path) -> dict[str, Any]:
 def distilled(run: Run, slim: str, options: Sequence[str], teacher: Run, folder: Path) -> Run:
     """``run`` with the distillation of the file ``slim`` and the finished ``teacher``; ``options`` are added last."""
     of_teacher = (f"slim.teacher.config={teacher.config}", f"slim.teacher.weights={teacher.final(folder)}")
-    return Run(run.name, run.config, (*run.options, *of_teacher, *options), slim)
+    return replace(run, options=(*run.options, *of_teacher, *options), slim=slim)

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ppkd.data.annotation import Annotation
 from ppkd.data.datasets import COCODataSet
-from ppkd.data.shapes import CLASSES, box, draw_image, draw_shapes, unit_outline
+from ppkd.data.shapes import CLASSES, Look, box, draw_image, draw_shapes, unit_outline
+from ppkd.utils.errors import DataError
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -33,6 +35,22 @@ def test_images_do_not_depend_on_how_many_there_are_and_old_ones_go(tmp_path: Pa
     after = files(tmp_path)
     assert sorted(set(before) - set(after)) == ["train/000004.jpg", "train/000005.jpg"]
     assert all(before[name] == data for name, data in after.items() if name.endswith(".jpg"))
+
+
+def test_difficulty_makes_shapes_smaller_and_colours_say_less(tmp_path: Path) -> None:
+    for name, difficulty in (("easy", 0.0), ("hard", 1.0)):
+        draw_shapes(tmp_path / name, images_train=40, images_val=1, size=96, seed=0, difficulty=difficulty)
+    areas, hues = {}, {}
+    for name in ("easy", "hard"):
+        found = COCODataSet(str(tmp_path / name), "train", "annotations/instances_train.json", allow_empty=True)
+        areas[name] = np.concatenate([a.gt_bbox[:, 2:] - a.gt_bbox[:, :2] for a in found]).mean()
+        hues[name] = np.concatenate([_hues_of_circles(a) for a in found])
+    assert areas["hard"] < 0.85 * areas["easy"]
+    assert np.median(np.minimum(hues["easy"], 180 - hues["easy"])) < 12
+    assert np.median(np.minimum(hues["hard"], 180 - hues["hard"])) > 20
+    with pytest.raises(DataError, match=r"difficulty is 1\.5, expected 0 to 1"):
+        draw_shapes(tmp_path / "bad", images_train=1, images_val=1, size=96, seed=0, difficulty=1.5)
+    assert not (tmp_path / "bad").exists()
 
 
 def test_splits_have_no_image_in_common(tmp_path: Path) -> None:
@@ -69,11 +87,19 @@ def test_a_box_fits_the_pixels_of_its_shape() -> None:
 
 def test_shapes_hide_at_most_half_of_earlier_ones() -> None:
     for seed in range(30):
-        _, shapes = draw_image(96, np.random.default_rng(seed))
+        _, shapes = draw_image(96, np.random.default_rng(seed), Look())
         alone = [_pixels([shape.outline]) == 1 for shape in shapes]
         together = _pixels([shape.outline for shape in shapes])
         for number, mask in enumerate(alone, start=1):
             assert (together[mask] == number).mean() > 0.12
+
+
+def _hues_of_circles(annotation: Annotation) -> np.ndarray:
+    """Hues, 0 to 179, in the middle of each circle: red is the class's own."""
+    hsv = cv2.cvtColor(cv2.imread(str(annotation.file)), cv2.COLOR_BGR2HSV)
+    centres = (annotation.gt_bbox[:, :2] + annotation.gt_bbox[:, 2:]) / 2
+    x, y = centres[annotation.gt_class == 0].astype(int).T
+    return hsv[y, x, 0].astype(int)
 
 
 def _pixels(outlines: list[np.ndarray]) -> np.ndarray:

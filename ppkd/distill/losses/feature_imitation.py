@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-import paddle
 from paddle import Tensor, nn
 
 from ppkd.config import register
 from ppkd.distill.cells.regions import RegionFinder, Regions
 from ppkd.distill.general_instances import general_instances
-from ppkd.distill.loss import DistillLoss, Needs, Wiring
+from ppkd.distill.level_loss import LevelLoss
+from ppkd.distill.loss import Needs, Wiring
 from ppkd.distill.maps import align_conv
 from ppkd.distill.means import masked_mean
 from ppkd.distill.pairing import common_levels
@@ -25,7 +25,7 @@ BACKGROUND = 2.0
 
 
 @register
-class FeatureImitation(DistillLoss):
+class FeatureImitation(LevelLoss):
     """Mean squared difference of two necks over the chosen cells of each level, summed over levels.
 
     A level where no cell is assigned to a box gives 0, as published (Zheng et al., arXiv 2204.05957).
@@ -65,15 +65,18 @@ class FeatureImitation(DistillLoss):
         self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
         if region == "gibox":
             _require_instances(student)
-        levels, soft_levels = student.entries["neck"].levels, teacher.entries["neck"].levels
         self.strides = student.entries["neck"].strides
-        aligns = [
-            align_conv(levels[neck.student].channels, soft_levels[neck.teacher].channels) for neck, *_ in self.levels
-        ]
+        channels = dict(zip((pair.stride for pair in self.pairs["neck"]), self.channels["neck"], strict=True))
+        aligns = [align_conv(*channels[neck.stride]) for neck, *_ in self.levels]
         self.aligns = nn.LayerList([align or nn.Identity() for align in aligns])
 
-    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
-        """The unweighted loss, a scalar."""
+    @property
+    def level_strides(self) -> list[int]:
+        """The strides of the compared levels."""
+        return [neck.stride for neck, *_ in self.levels]
+
+    def values(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> list[Tensor]:
+        """The value of each level."""
         maps, soft_maps = student.record["neck"], teacher.record["neck"]
         regions = self.finder([level.shape[-2:] for level in maps], self.strides, student, truth)
         assigned = regions.main()
@@ -86,7 +89,7 @@ class FeatureImitation(DistillLoss):
             if self.region == "decouple":
                 value = value + BACKGROUND * masked_mean(error, ~chosen)
             losses.append(value * (over_batch(assigned[neck.student].astype("float32").sum()) > 0).astype("float32"))
-        return paddle.add_n(losses)
+        return losses
 
     def _cells(self, student: Record, teacher: Record, regions: Regions) -> list[Tensor]:
         """The chosen cells of every compared level, bool [N, H * W]."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppkd.config import register
-from ppkd.distill.loss import DistillLoss, Wiring
+from ppkd.distill.level_loss import LevelLoss
+from ppkd.distill.loss import Wiring
 from ppkd.distill.maps import default_conv, require_equal_channels
 from ppkd.distill.pairing import common_levels
 from ppkd.distill.side import Progress, Side
@@ -64,7 +64,7 @@ def _mean_square(gap: Tensor) -> Tensor:
 
 
 @register
-class PFI(DistillLoss):
+class PFI(LevelLoss):
     """The mean of :class:`PFIFeatureLoss` over the levels whose necks and class logits pair.
 
     Args:
@@ -81,6 +81,7 @@ class PFI(DistillLoss):
 
     paper = "2112.04840"
     default_weight = 1.5
+    mean = True
 
     def __init__(
         self,
@@ -95,17 +96,22 @@ class PFI(DistillLoss):
         if prediction == "probabilities":
             student.require_activation("cls_logits", "sigmoid", "PFI")
         self.levels = common_levels(type(self).__name__, self.pairs, student, teacher)
-        maps, soft_maps = student.entries["neck"].levels, teacher.entries["neck"].levels
-        channels = [(maps[neck.student].channels, soft_maps[neck.teacher].channels) for neck, _ in self.levels]
+        by_stride = dict(zip((pair.stride for pair in self.pairs["neck"]), self.channels["neck"], strict=True))
+        channels = [by_stride[neck.stride] for neck, _ in self.levels]
         try:
             formulas = [PFIFeatureLoss(*level, adapt=adapt, prediction=prediction) for level in channels]
         except SpecError as error:
             raise SpecError(f"{student.name} from {teacher.name}: {error}") from error
         self.formulas = nn.LayerList(formulas)
 
-    def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
-        """The unweighted loss, a scalar."""
-        values = [
+    @property
+    def level_strides(self) -> list[int]:
+        """The strides at which necks and class logits pair."""
+        return [neck.stride for neck, _ in self.levels]
+
+    def values(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> list[Tensor]:
+        """The formula's value for each level."""
+        return [
             formula(
                 student.record["neck"][neck.student],
                 teacher.record["neck"][neck.teacher],
@@ -114,4 +120,3 @@ class PFI(DistillLoss):
             )
             for formula, (neck, logits) in zip(self.formulas, self.levels, strict=True)
         ]
-        return paddle.add_n(values) / len(values)

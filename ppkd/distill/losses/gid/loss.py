@@ -79,7 +79,7 @@ class GID(DistillLoss):
         self.feature_weight, self.relation_weight = feature_weight, relation_weight
         self.class_weight, self.box_weight = class_weight, box_weight
         self.activation = student.entries[reader.classes].activation
-        channels = self._channels(student, teacher)
+        channels = self.channels["neck"]
         shapes = list(dict.fromkeys(channels))
         if not adapt and any(own != other for own, other in shapes):
             raise SpecError(
@@ -107,11 +107,6 @@ class GID(DistillLoss):
             + self.class_weight * classes
             + self.box_weight * boxes
         )
-
-    def _channels(self, student: DetectorSpec, teacher: DetectorSpec) -> list[tuple[int, int]]:
-        """The student's and the teacher's channels of every pair of levels."""
-        own, other = student.entries["neck"].levels, teacher.entries["neck"].levels
-        return [(own[pair.student].channels, other[pair.teacher].channels) for pair in self.pairs["neck"]]
 
     def _pooled(self, student: Side, teacher: Side, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The student's and the teacher's features of the instances, [N, K, C, side, side] each."""

@@ -70,7 +70,7 @@ class GlobalKnowledge(DistillLoss):
         fade_epochs: point and relation are multiplied by 1 - epoch / fade_epochs; published is the length of the run.
         rkd_boxes: the relation among boxes uses no more than so many of a batch, the first ones.
         prototypes: how prototypes are made.
-        wiring: see :class:`ppkd.distill.loss.Wiring`.
+        wiring: see :class:`ppkd.distill.loss.Wiring`; ``levels`` weighs the imitation's.
 
     Raises:
         SpecError: necks or, with soft labels, heads do not fit each other.
@@ -78,6 +78,7 @@ class GlobalKnowledge(DistillLoss):
 
     paper = "2210.09022"
     needs_truth = True
+    by_level = True
 
     def __init__(
         self,
@@ -114,8 +115,7 @@ class GlobalKnowledge(DistillLoss):
         self.proposals, self.max_boxes = two_stage and boxes == "proposals", max_boxes
         self.levels = self.pairs["neck"]
         self.share = 1.0 / len(self.levels) if (two_stage if average is None else average) else 1.0
-        own, other = student.entries["neck"].levels, teacher.entries["neck"].levels
-        channels = [(own[pair.student].channels, other[pair.teacher].channels) for pair in self.levels]
+        channels = self.channels["neck"]
         self.adapters = nn.LayerList([default_conv(*both, 3) for both in channels])
         settings = prototypes or PrototypeSettings()
         self.bank = PrototypeBank(student.num_classes, settings.count, channels)
@@ -173,7 +173,8 @@ class GlobalKnowledge(DistillLoss):
         maps = [(adapt(student.record.neck[p.student]), teacher.record.neck[p.teacher]) for adapt, p in levels]
         shares = weights if self.robust else [paddle.ones_like(weight) for weight in weights]
         level = self.level_of(student, boxes)
-        return imitate(maps, [pair.stride for pair in self.levels], boxes, level, shares)
+        strides = [pair.stride for pair in self.levels]
+        return imitate(maps, strides, boxes, level, shares, self.wiring.weights(strides))
 
     def level_of(self, student: Side, boxes: Truth) -> Tensor:
         """The position of each box's level among the compared ones, int64 [N, M]."""

@@ -23,6 +23,7 @@ def imitate(
     boxes: Truth,
     level: Tensor,
     weights: Sequence[Tensor],
+    of_levels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """:func:`imitation` in boxes and around them, summed over levels; a box is painted on one.
 
@@ -32,13 +33,17 @@ def imitate(
         boxes: the boxes.
         level: on which of the levels each is painted, int64 [N, M].
         weights: of the boxes on each level, float32 [N, M].
+        of_levels: weights of the levels, float32 [levels]; by default all count the same.
     """
     terms = []
     for i, ((student, teacher), stride) in enumerate(zip(maps, strides, strict=True)):
         size = student.shape[-2:]
         spans = cell_spans(boxes.boxes, stride, *size)
         terms.append(imitation(student, teacher, paint(weights[i], spans, boxes.real & (level == i), *size)))
-    return paddle.add_n([inside for inside, _ in terms]), paddle.add_n([outside for _, outside in terms])
+    inside, outside = zip(*terms, strict=True)
+    if of_levels is None:
+        return paddle.add_n(list(inside)), paddle.add_n(list(outside))
+    return (paddle.stack(inside) * of_levels).sum(), (paddle.stack(outside) * of_levels).sum()
 
 
 @paddle.no_grad()

@@ -1,0 +1,1 @@
+"""Annotations of other formats as a COCO json."""
