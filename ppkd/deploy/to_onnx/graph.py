@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onnx import GraphProto, ModelProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, helper
 from paddle import nn
 
-from ppkd.utils.errors import WeightsError
+from ppkd.utils.errors import ConfigError, WeightsError
+
+POOLING_OPSET = 16
 
 
 def name_outputs(graph: GraphProto, names: Sequence[str]) -> None:
@@ -30,9 +32,34 @@ def correct_epsilons(graph: GraphProto, model: nn.Layer) -> None:
         raise WeightsError(f"the detector's GroupNorm layers have {len(epsilons)} epsilons, ONNX export needs one")
     epsilon = epsilons.pop()
     for node in nodes:
-        kept = [attribute for attribute in node.attribute if attribute.name != "epsilon"]
-        del node.attribute[:]
-        node.attribute.extend([*kept, helper.make_attribute("epsilon", float(epsilon))])
+        _set(node, "epsilon", float(epsilon))
+
+
+def correct_pooling(model: ModelProto, detector: nn.Layer) -> None:
+    """State how boxes meet cells where features are pooled at proposals.
+
+    Since opset 16 that is an attribute, which paddle2onnx leaves at its default, right for ``aligned`` alone.
+    """
+    nodes = [node for node in model.graph.node if node.op_type == "RoiAlign"]
+    if not nodes:
+        return
+    aligned = detector.bbox_head.roi_extractor.aligned
+    if _opset(model) < POOLING_OPSET:
+        if aligned:
+            raise ConfigError(f"RoIAlign.aligned needs --opset {POOLING_OPSET} or more")
+        return
+    for node in nodes:
+        _set(node, "coordinate_transformation_mode", "half_pixel" if aligned else "output_half_pixel")
+
+
+def _opset(model: ModelProto) -> int:
+    return max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def _set(node: NodeProto, name: str, value: float | str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute(name, value)])
 
 
 def drop_unused(graph: GraphProto) -> None:
