@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from ..utils.errors import WeightsError
+from ppkd.utils.errors import WeightsError
 
 Step = dict[str, Any]
 Outputs = Literal["detections", "boxes", "raw"]

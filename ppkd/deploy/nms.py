@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.errors import WeightsError
+from ppkd.utils.errors import WeightsError
 
 Array = NDArray[np.float32]
 Suppress = Callable[[Array, Array], Array]

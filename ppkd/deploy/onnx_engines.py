@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..utils.errors import ConfigError, WeightsError
-from .engine import Arrays, Device, Engine, RunMode
+from ppkd.utils.errors import ConfigError, WeightsError
+from ppkd.deploy.engine import Arrays, Device, Engine, RunMode
 
 INSTALL = {
     "onnxruntime": "pip install onnxruntime (onnxruntime-gpu for --device GPU)",

@@ -11,8 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from ..utils.errors import WeightsError
-from ..utils.files import open_regular
+from ppkd.utils.errors import WeightsError
+from ppkd.utils.files import open_regular
 
 NAME = "model.onnx"
 _OPSETS, _METADATA = 8, 14
