@@ -59,7 +59,9 @@ class MultiClassNMS:
     def __call__(self, boxes: Array, scores: Array) -> Array:
         """The detections of one image."""
         classes = [label for label in range(len(scores)) if label != self.background_label]
-        found = [self._of_class(label, boxes if boxes.ndim == 2 else boxes[:, label], scores[label]) for label in classes]
+        found = [
+            self._of_class(label, boxes if boxes.ndim == 2 else boxes[:, label], scores[label]) for label in classes
+        ]
         rows = np.concatenate([np.zeros((0, 6), np.float32), *found])
         if 0 <= self.keep_top_k < len(rows):
             best = np.argsort(-rows[:, 1], kind="stable")[: self.keep_top_k]

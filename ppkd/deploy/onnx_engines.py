@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.deploy.engine import Arrays, Device, Engine, RunMode
+from ppkd.utils.errors import ConfigError, WeightsError
 
 INSTALL = {
     "onnxruntime": "pip install onnxruntime (onnxruntime-gpu for --device GPU)",
@@ -87,9 +87,7 @@ def onnx_engine(file: Path, engine: str, *, device: Device, run_mode: RunMode, c
             raise ConfigError("--engine openvino computes on the CPU; use --device CPU, or --engine onnxruntime")
         return OpenVinoEngine(file, cpu_threads=cpu_threads)
     half = run_mode == "trt_fp16"
-    return OnnxRuntimeEngine(
-        file, device=device, cpu_threads=cpu_threads, tensorrt=engine == "tensorrt", half=half
-    )
+    return OnnxRuntimeEngine(file, device=device, cpu_threads=cpu_threads, tensorrt=engine == "tensorrt", half=half)
 
 
 def _imported(package: str, engine: str) -> Any:
@@ -103,9 +101,7 @@ def _imported(package: str, engine: str) -> Any:
 def _check_providers(wanted: list[Any], available: list[str], engine: str) -> None:
     missing = [name for name in map(_name, wanted) if name not in available]
     if missing:
-        raise ConfigError(
-            f"--engine {engine}: this onnxruntime has no {' and no '.join(missing)}: {INSTALL[engine]}"
-        )
+        raise ConfigError(f"--engine {engine}: this onnxruntime has no {' and no '.join(missing)}: {INSTALL[engine]}")
 
 
 def _name(provider: str | tuple[str, Mapping[str, Any]]) -> str:

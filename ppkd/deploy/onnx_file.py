@@ -1,7 +1,7 @@
 """The metadata of an ONNX file, read without the package ``onnx`` and before any engine sees the file.
 
-The file is one Protocol Buffers message, ``ModelProto`` of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto: pairs of
-a field's number and its value. What is no metadata is skipped unread.
+The file is one Protocol Buffers message, ``ModelProto`` in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto:
+pairs of a field's number and its value. What is no metadata is skipped unread.
 """
 
 from __future__ import annotations

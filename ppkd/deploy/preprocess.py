@@ -1,4 +1,4 @@
-"""Preparation of a picture for the model: what the readers' transforms do to an image, in the order that the model states."""
+"""Preparation of a picture for the model: what the readers' transforms do to an image, as the model states it."""
 
 from __future__ import annotations
 

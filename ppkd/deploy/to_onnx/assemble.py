@@ -21,9 +21,7 @@ PLAIN = "plain.onnx"
 """The same model without suppression, for the check."""
 
 
-def assemble(
-    converted: Path, detector: Detector, description: Description, names: Sequence[str], folder: Path
-) -> None:
+def assemble(converted: Path, detector: Detector, description: Description, names: Sequence[str], folder: Path) -> None:
     """Write ``model.onnx``, and ``plain.onnx`` whose outputs have ``names``, into ``folder``.
 
     Raises :class:`ConfigError` for a suppression that ONNX lacks and :class:`WeightsError` for an invalid model.

@@ -30,7 +30,7 @@ _SIDE = 480
 
 
 def check_picture(file: Path | None) -> NDArray[np.uint8]:
-    """The picture of ``file``, or a drawn one, RGB (H, W, 3); raises :class:`DataError` for one that is not readable."""
+    """The picture of ``file``, or a drawn one, RGB (H, W, 3); raises :class:`DataError` naming one that is broken."""
     return draw_image(_SIDE, np.random.default_rng(0), Look.of(0.0))[0] if file is None else read_image(file)
 
 
@@ -48,20 +48,15 @@ class Check:
         self.batch = prepare.collate([prepare(pictures[i % 2]).sample for i in range(count)])
         self.expected = _computed(detector, self.batch, raw=description.outputs == "raw")
         self.names = list(self.expected)
-        spec = detector.spec()
-        self._sigmoids = [
-            name for name in self.names if (entry := spec.entries.get(name.partition(".")[0])) is not None
-            and entry.activation == "sigmoid"
-        ]  # fmt: skip
-        self._rows = [
-            name for name in self.names if (entry := spec.entries.get(name.partition(".")[0])) is not None
-            and entry.kind == "rows"
-        ]  # fmt: skip
+        entries = detector.spec().entries
+        known = {name: entries[entry] for name in self.names if (entry := name.partition(".")[0]) in entries}
+        self._logits = [name for name, entry in known.items() if entry.activation == "sigmoid"]
+        self._rows = [name for name, entry in known.items() if entry.kind == "rows"]
 
     def __call__(self, folder: Path) -> float:
         """The largest difference of the files in ``folder``; raises :class:`WeightsError` if it is above ``BOUND``."""
         found = _engine(folder / PLAIN)(self.batch)
-        difference = largest_difference(self.expected, found, logits=self._sigmoids, rows=self._rows)
+        difference = largest_difference(self.expected, found, logits=self._logits, rows=self._rows)
         if difference > BOUND:
             raise WeightsError(
                 f"the ONNX model differs from the detector by {difference:.1e} of the largest number, more than "

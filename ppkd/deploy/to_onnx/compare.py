@@ -31,9 +31,14 @@ def largest_difference(
     differences = [_relative(expected[name], named[name], name in logits) for name in expected if name not in rows]
     if list(expected) == ["boxes", "scores"]:
         pairs = zip(*expected.values(), *found, strict=True)
-        differences = [_nearest(_table(boxes, scores), _table(*other), scores.max(axis=0)) for boxes, scores, *other in pairs]
+        differences = [
+            _nearest(_table(boxes, scores), _table(*other), scores.max(axis=0)) for boxes, scores, *other in pairs
+        ]
     for image in range(len(found[0]) if rows else 0):
-        tables = [np.concatenate([each[name][image].reshape(len(each[name][image]), -1) for name in rows], axis=1) for each in (expected, named)]
+        tables = [
+            np.concatenate([each[name][image].reshape(len(each[name][image]), -1) for name in rows], axis=1)
+            for each in (expected, named)
+        ]
         differences.append(_nearest(*tables, -np.arange(len(tables[0]))))
     return max(differences)
 

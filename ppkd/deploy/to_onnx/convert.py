@@ -50,7 +50,9 @@ def convert(program: Path, target: Path, opset: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", _CONVERT, program, program.with_suffix(".pdiparams"), target]
     done = subprocess.run([*map(str, command), str(opset)], capture_output=True, text=True, check=False)
     if done.returncode or not target.is_file():
-        raise WeightsError(f"paddle2onnx cannot convert the model at opset {opset}: {_reason(done)}; no file was written")
+        raise WeightsError(
+            f"paddle2onnx cannot convert the model at opset {opset}: {_reason(done)}; no file was written"
+        )
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:

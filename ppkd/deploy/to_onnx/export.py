@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import paddle
 
-from ppkd.config import runtime
+from ppkd.config import check, runtime
 from ppkd.deploy.description import Description, Outputs
 from ppkd.deploy.export import refuse_sides, save_program, shipped_form, suppression
 from ppkd.deploy.infer_cfg import InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
 from ppkd.deploy.onnx_file import NAME
+from ppkd.deploy.standalone import write_standalone
 from ppkd.deploy.to_onnx.check import Check, check_picture
 from ppkd.deploy.to_onnx.convert import check_opset, check_packages, convert
 from ppkd.deploy.to_onnx.proposals import OneImageProposals
 from ppkd.models.detectors.faster_rcnn import FasterRCNN
 from ppkd.models.modes import evaluation_mode
+from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
@@ -43,6 +46,8 @@ def export_onnx(
 ) -> Path:
     """Writes ``{output_dir}/{cfg.name}/model.onnx`` and returns it; :class:`Description` says what it holds.
 
+    Beside it are ``infer.py`` and a folder of its modules, which run the model without ppkd and Paddle.
+
     ``outputs`` is by default what ``export.nms``, ``export.post_process`` and ``export.benchmark`` say. Inputs are
     those of :func:`export_model`; a Faster R-CNN takes one image at a time. ``picture``, or a drawn one, is computed by
     the detector and by onnxruntime; the largest difference is logged, and raises :class:`WeightsError` above ``BOUND``.
@@ -59,16 +64,17 @@ def export_onnx(
     target = output_folder(Path(output_dir) / cfg.name) / NAME
     with tempfile.TemporaryDirectory(prefix="ppkd-onnx-") as folder, evaluation_mode(detector):
         work = Path(folder)
-        check = Check(detector, description, check_picture(picture))
+        comparison = Check(detector, description, check_picture(picture))
         shipped = shipped_form(detector, fuse=runtime(cfg).export.fuse_conv_bn)
         shape = (description.batch, *image_shape(cfg)[1:])
         with suppression(shipped, cfg, False), convertible(shipped):
             save_program(shipped, shape, work / "model", raw=description.outputs == "raw")
         convert(work / "model.json", work / "converted.onnx", opset)
-        assemble(work / "converted.onnx", shipped, description, check.names, work)
-        difference = check(work)
+        assemble(work / "converted.onnx", shipped, description, comparison.names, work)
+        difference = comparison(work)
         with atomic_open(target) as file:
             file.write((work / NAME).read_bytes())
+        write_standalone(target.parent)
     get_logger(__name__).info("largest difference of %s to the detector: %.1e of the largest number", NAME, difference)
     return target
 
@@ -116,3 +122,16 @@ def convertible(detector: Detector) -> Iterator[None]:
         yield
     finally:
         head.test_proposal = generator
+
+
+def export_trained_onnx(
+    cfg: Config, output_dir: Path | str, *, outputs: Outputs | None, opset: int, picture: Path | None
+) -> Path:
+    """:func:`export_onnx` of the detector of ``cfg`` with its ``weights``, on the CPU; logs where to."""
+    check(cfg)
+    check_packages()
+    check_opset(opset)
+    paddle.set_device("cpu")
+    file = export_onnx(trained_detector(cfg), cfg, output_dir, outputs=outputs, opset=opset, picture=picture)
+    get_logger("ppkd.deploy").info("exported to %s", file)
+    return file
