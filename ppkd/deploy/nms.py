@@ -34,7 +34,8 @@ def suppression(settings: Mapping[str, Any], source: str) -> Suppress:
 class MultiClassNMS:
     """Keeps, per class, boxes that overlap no better one by more than ``nms_threshold``: Paddle's ``multiclass_nms3``.
 
-    Classes one after another, the best of each first.
+    Classes one after another, the best of each first. Boxes without area overlap nothing, as in ONNX; of those that
+    lie in one another Paddle keeps the best alone.
     """
 
     def __init__(
@@ -80,16 +81,15 @@ class MultiClassNMS:
         """The rows of ``boxes``, best first, that no better one suppresses."""
         size = boxes[:, 2:] - boxes[:, :2] + self.length
         areas = np.where((size < self.length).any(axis=1), 0, size[:, 0] * size[:, 1])
-        threshold, alive, kept = self.nms_threshold, np.ones(len(boxes), bool), []
-        for row in range(len(boxes)):
-            if not alive[row]:
+        threshold = self.nms_threshold
+        kept: list[int] = []
+        for row, box in enumerate(boxes):
+            low, high = np.maximum(box[:2], boxes[kept, :2]), np.minimum(box[2:], boxes[kept, 2:])
+            shared = np.where((high < low).any(axis=1), 0, np.prod(high - low + self.length, axis=1))
+            union = areas[row] + areas[kept] - shared
+            if (shared / np.maximum(union, np.finfo(np.float32).tiny) > threshold).any():
                 continue
             kept.append(row)
-            rest = np.flatnonzero(alive[row + 1 :]) + row + 1
-            low, high = np.maximum(boxes[row, :2], boxes[rest, :2]), np.minimum(boxes[row, 2:], boxes[rest, 2:])
-            shared = np.where((high < low).any(axis=1), 0, np.prod(high - low + self.length, axis=1))
-            union = areas[row] + areas[rest] - shared
-            alive[rest[shared / np.maximum(union, np.finfo(np.float32).tiny) > threshold]] = False
             if self.nms_eta < 1 and threshold > 0.5:
                 threshold *= self.nms_eta
         return kept

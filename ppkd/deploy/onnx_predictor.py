@@ -42,6 +42,8 @@ class OnnxPredictor(Pipeline):
         self.config = Description.of(metadata, str(file))
         if opset > MOST_OPSET:
             raise WeightsError(f"{file}: it uses opset {opset}, but at most {MOST_OPSET} is known; export it again")
+        if self.config.outputs == "raw":
+            raise WeightsError(f"{file}: it has raw heads alone, no boxes; export it with --nms inside or outside")
         outside = self.config.outputs == "boxes"
         suppress = suppression(self.config.nms, str(file)) if outside else None
         preprocess = Preprocess(self.config, str(file))
