@@ -15,7 +15,7 @@ def resize(
 
     With ``keep_ratio`` the short side becomes the smaller number unless the long side would exceed the larger one.
     """
-    y, x = _scales(*image.shape[:2], target, keep_ratio)
+    y, x = _scales(image.shape[0], image.shape[1], target, keep_ratio)
     return cv2.resize(image, None, fx=x, fy=y, interpolation=interp), y, x
 
 

@@ -97,9 +97,9 @@ class Pipeline:
     def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
         """The detections of each picture of a batch."""
         size = self.limit or len(batch)
-        return [found for start in range(0, len(batch), size) for found in self._detect(batch[start : start + size])]
+        return [found for start in range(0, len(batch), size) for found in self._together(batch[start : start + size])]
 
-    def _detect(self, batch: Sequence[Prepared]) -> list[Detections]:
+    def _together(self, batch: Sequence[Prepared]) -> list[Detections]:
         arrays = self._collate(batch)
         with self.timing.measure("inference"):
             outputs = self.engine(arrays)

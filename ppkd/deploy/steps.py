@@ -63,7 +63,11 @@ def _resize(target_size: int | Sequence[int], keep_ratio: bool = True, interp: i
     def step(sample: Sample) -> Sample:
         image, y, x = pixels.resize(sample["image"], target, keep_ratio=bool(keep_ratio), interp=interp)
         shape = np.array(image.shape[:2], np.float32)
-        return {"image": image, "im_shape": shape, "scale_factor": sample["scale_factor"] * np.float32([y, x])}
+        return {
+            "image": image,
+            "im_shape": shape,
+            "scale_factor": sample["scale_factor"] * np.array([y, x], np.float32),
+        }
 
     return step
 

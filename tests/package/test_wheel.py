@@ -78,11 +78,14 @@ def test_the_wheel_has_all_code_all_configurations_and_nothing_else(wheel: Path,
     assert names == code | files
 
 
-def test_the_wheel_asks_for_the_pinned_requirements(wheel: Path) -> None:
+def test_the_wheel_asks_for_the_pinned_requirements(wheel: Path, root: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     (file,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
     metadata = message_from_bytes(archive.read(file))
-    assert metadata.get_all("Requires-Dist") == [f"{name}=={pin}" for name, pin in requirements().items()]
+    pins = [f"{name}=={pin}" for name, pin in requirements().items()]
+    lines = (root / "requirements-onnx.txt").read_text(encoding="utf-8").splitlines()
+    extras = [f'{line}; extra == "onnx"' for line in lines if not line.startswith("#")]
+    assert metadata.get_all("Requires-Dist") == [*pins, *extras]
     assert metadata["Requires-Python"] == "<3.14,>=3.11"
 
 

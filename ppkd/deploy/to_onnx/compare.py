@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 BOUND = 1e-3
 """The largest difference that an export may have, relative to the largest number of its output, 1 at least."""
 _ROWS = 100
