@@ -1,4 +1,4 @@
-"""Export a trained detector to Paddle Inference: model.json, model.pdiparams and infer_cfg.yml."""
+"""Export a trained detector: to Paddle Inference, or to one ONNX file with a script that runs it."""
 
 import sys
 from pathlib import Path

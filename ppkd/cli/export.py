@@ -1,12 +1,20 @@
-"""Export a trained detector to Paddle Inference: model.json, model.pdiparams and infer_cfg.yml."""
+"""Export a trained detector: to Paddle Inference, or to one ONNX file with a script that runs it."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ppkd.cli import flags
 from ppkd.cli.command import Command
+from ppkd.utils.errors import ConfigError
 
+if TYPE_CHECKING:
+    from ppkd.deploy.description import Outputs
+
+OUTPUTS: dict[str, Outputs] = {"inside": "detections", "outside": "boxes", "none": "raw"}
+ONNX_ONLY = ("nms", "opset", "check_image")
 NOT_HERE = {
     "--export_serving_model": "the exported folder is for Paddle Inference; Paddle Serving's own tools convert it",
     "--for_fd": "FastDeploy's file names are not written; infer_cfg.yml describes the model",
@@ -17,6 +25,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = flags.parser(__doc__)
     made.add_argument("--output_dir", default="output_inference", metavar="DIR", help="the model gets a folder in it")
+    made.add_argument(
+        "--format", choices=("paddle", "onnx"), default="paddle", help="paddle: model.json, model.pdiparams"
+    )
+    made.add_argument("--nms", choices=tuple(OUTPUTS), help="onnx: inside the model, outside, or none: raw heads")
+    made.add_argument("--opset", type=int, metavar="NUMBER", help="onnx: version of its operators, 13 to 19 (16)")
+    made.add_argument("--check_image", metavar="FILE", help="onnx: picture to compare both models on (a drawn one)")
     flags.refuse(made, NOT_HERE)
     return made
 
@@ -25,9 +39,19 @@ def main(args: argparse.Namespace) -> None:
     """Load the configuration and its weights, and export on the CPU."""
     cfg = flags.load_detector(args)
 
-    from ppkd.deploy.export import export_trained
+    if args.format == "paddle":
+        for name in ONNX_ONLY:
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} is for --format onnx; for Paddle write -o export.nms=false and the like")
+        from ppkd.deploy.export import export_trained
 
-    export_trained(cfg, args.output_dir)
+        export_trained(cfg, args.output_dir)
+        return
+    from ppkd.deploy.to_onnx.export import OPSET, export_trained_onnx
+
+    picture = Path(args.check_image) if args.check_image else None
+    opset = OPSET if args.opset is None else args.opset
+    export_trained_onnx(cfg, args.output_dir, outputs=OUTPUTS.get(args.nms), opset=opset, picture=picture)
 
 
 command = Command(parser, main, computes=True)

@@ -18,6 +18,7 @@ NAMES = (
     "infer",
     "export",
     "deploy",
+    "benchmark",
     "compare",
     "recommend",
     "chain",

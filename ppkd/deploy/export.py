@@ -22,16 +22,19 @@ from ppkd.models.layers.rep_vgg import merged
 from ppkd.models.modes import evaluation_mode
 from ppkd.models.postprocess.suppression import Suppression
 from ppkd.models.trained import trained_detector
+from ppkd.structures import Record
 from ppkd.utils.atomic import output_folder
 from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.utils.logger import get_logger
 from ppkd.utils.serialization import digest
 
 if TYPE_CHECKING:
-    from ppkd.config import Config, Export
+    from ppkd.config import Config
     from ppkd.models.detectors.detector import Detector
 
 MODEL_FILES = ("model.pdiparams", "model.json")
+Shape = tuple[int | None, int, int | None, int | None]
+"""N, C, H, W, None where a size stays open."""
 _TRACE_SIZE = 64
 
 
@@ -66,7 +69,13 @@ class Undecoded(nn.Layer):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The record's entries except the neck's, entry by entry, level by level."""
         record = self.model.extract({"image": image})
-        return tuple(tensor for name in record.tensors if name != "neck" for tensor in record[name])
+        return tuple(raw_entries(record).values())
+
+
+def raw_entries(record: Record) -> dict[str, Tensor]:
+    """The tensors of ``record`` except the neck's: ``name.level`` of a grid, the stage counted alike of rows."""
+    names = [name for name in record.tensors if name != "neck"]
+    return {f"{name}.{i}": tensor for name in names for i, tensor in enumerate(record[name])}
 
 
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
@@ -85,17 +94,16 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     labels = class_labels(cfg, model.deployable().class_names)
     description = InferConfig.of(cfg, labels.names, labels.category_ids).at_one_size()
     detector = model.deployable()
-    _refuse_sides(detector, cfg)
+    refuse_sides(detector, cfg)
     target = Path(output_dir) / cfg.name
     output_folder(target)
     work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
     try:
         with evaluation_mode(detector):
-            shipped = merged(detector)
-            if options.fuse_conv_bn:
-                shipped = fused(shipped, _trace_batch())
-            with _suppression(shipped, cfg, options.nms):
-                _save(shipped, cfg, options, work / "model")
+            shipped = shipped_form(detector, fuse=options.fuse_conv_bn)
+            with suppression(shipped, cfg, options.nms):
+                raw = options.benchmark or not options.post_process
+                save_program(shipped, image_shape(cfg), work / "model", raw=raw)
         checksums = {name: digest(work / name) for name in MODEL_FILES}
         replace(description, checksums=checksums).write(work / FILE_NAME)
         for name in (*MODEL_FILES, FILE_NAME):
@@ -107,7 +115,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     return target
 
 
-def _refuse_sides(detector: Detector, cfg: Config) -> None:
+def refuse_sides(detector: Detector, cfg: Config) -> None:
     """Run the detector once at a fixed size, so that its own error is raised and not Paddle's of tracing."""
     *_, height, width = image_shape(cfg)
     if height and width:
@@ -115,8 +123,14 @@ def _refuse_sides(detector: Detector, cfg: Config) -> None:
             detector.features({"image": paddle.zeros([1, 3, height, width])})
 
 
+def shipped_form(detector: Detector, *, fuse: bool) -> Detector:
+    """``detector`` with its branches merged and, with ``fuse``, its BatchNorms folded; a copy where that changes it."""
+    shipped = merged(detector)
+    return fused(shipped, _trace_batch()) if fuse else shipped
+
+
 @contextmanager
-def _suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None]:
+def suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None]:
     """Inside, unless ``wanted``, the detector's ``post_process`` passes decoded boxes and scores on as they are."""
     if wanted:
         yield
@@ -131,10 +145,10 @@ def _suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None
         post_process.nms = nms
 
 
-def _save(detector: Detector, cfg: Config, options: Export, path: Path) -> None:
-    shape = image_shape(cfg)
+def save_program(detector: Detector, shape: Shape, path: Path, *, raw: bool) -> None:
+    """Write ``path``.json and .pdiparams: ``raw`` heads, or what ``predict`` gives, for an input of ``shape``."""
     specs = [InputSpec(list(shape), "float32", name="image")]
-    if options.benchmark or not options.post_process:
+    if raw:
         layer: nn.Layer = Undecoded(detector)
     else:
         layer = Deployed(detector)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ppkd.deploy.engine import Arrays, Engine
+from ppkd.deploy.nms import Suppress
 from ppkd.deploy.preprocess import Picture, Prepared, Preprocess
 from ppkd.utils.errors import ConfigError
 
@@ -19,33 +20,43 @@ Detections = NDArray[np.float32]
 """(k, 6) = class, score, x1, y1, x2, y2 in pixels of the original picture."""
 
 
+PERCENTILES = (50, 90, 99)
+
+
 @dataclass
 class Timing:
-    """Seconds spent in each part, and for how many pictures."""
+    """Seconds spent in each part, for how many pictures, and the seconds of each run of the engine."""
 
     preprocess: float = 0.0
     inference: float = 0.0
     postprocess: float = 0.0
     images: int = 0
+    runs: list[float] = field(default_factory=list)
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
         """Adds the time spent inside to ``part``."""
         start = time.perf_counter()
         yield
-        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        setattr(self, part, getattr(self, part) + seconds)
+        if part == "inference":
+            self.runs.append(seconds)
 
     def report(self) -> str:
         """Total time, average latency and pictures per second, under PaddleDetection's headings."""
         total = self.preprocess + self.inference + self.postprocess
         images = max(self.images, 1)
         parts = [f"{part}_time(ms): {getattr(self, part) / images * 1e3:.2f}" for part in _PARTS]
+        percentiles = np.percentile(self.runs or [0.0], PERCENTILES) * 1e3
+        tail = [f"p{percent}: {value:.2f}" for percent, value in zip(PERCENTILES, percentiles, strict=True)]
         return "\n".join(
             [
                 "------------------ Inference Time Info ----------------------",
                 f"total_time(ms): {total * 1e3:.1f}, img_num: {self.images}",
                 f"average latency time(ms): {total / images * 1e3:.2f}, QPS: {self.images / total if total else 0:.6f}",
                 ", ".join(parts),
+                f"inference of a batch(ms): {', '.join(tail)}",
             ]
         )
 
@@ -54,11 +65,19 @@ _PARTS = ("preprocess", "inference", "postprocess")
 
 
 class Pipeline:
-    """Detects objects in pictures; ``timing`` adds up over all calls."""
+    """Detects objects in pictures; ``timing`` adds up over all calls.
 
-    def __init__(self, engine: Engine, preprocess: Preprocess) -> None:
+    ``suppress`` makes detections of what ``engine`` gives, boxes and scores, where the engine does not do so itself.
+    ``limit`` is the number of pictures that the engine takes at once, None for any.
+    """
+
+    def __init__(
+        self, engine: Engine, preprocess: Preprocess, *, suppress: Suppress | None = None, limit: int | None = None
+    ) -> None:
         self.engine = engine
         self.preprocess = preprocess
+        self.suppress = suppress
+        self.limit = limit
         self.timing = Timing()
 
     def predict(self, pictures: Sequence[Picture], batch_size: int = 1) -> list[Detections]:
@@ -77,11 +96,18 @@ class Pipeline:
 
     def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
         """The detections of each picture of a batch."""
+        size = self.limit or len(batch)
+        return [found for start in range(0, len(batch), size) for found in self._together(batch[start : start + size])]
+
+    def _together(self, batch: Sequence[Prepared]) -> list[Detections]:
         arrays = self._collate(batch)
         with self.timing.measure("inference"):
             outputs = self.engine(arrays)
         with self.timing.measure("postprocess"):
-            return split_detections(outputs, len(batch))
+            if self.suppress is None:
+                return split_detections(outputs, len(arrays["image"]))[: len(batch)]
+            boxes, scores = outputs
+            return [self.suppress(boxes[i], scores[i]) for i in range(len(batch))]
 
     def benchmark(self, batch: Sequence[Prepared], *, warmup: int = 3, repeats: int = 10) -> None:
         """Computes a batch ``repeats`` times after ``warmup`` untimed runs; their mean counts in ``timing``."""
@@ -91,12 +117,17 @@ class Pipeline:
         start = time.perf_counter()
         for _ in range(repeats):
             self.engine(arrays)
-        self.timing.inference += (time.perf_counter() - start) / repeats
+        mean = (time.perf_counter() - start) / repeats
+        self.timing.inference += mean
+        self.timing.runs.append(mean)
 
     def _collate(self, batch: Sequence[Prepared]) -> Arrays:
         self.timing.images += len(batch)
         with self.timing.measure("preprocess"):
-            return self.preprocess.collate([prepared.sample for prepared in batch])
+            samples = [prepared.sample for prepared in batch]
+            # A model of a fixed batch computes the last picture of a smaller one several times.
+            samples += samples[-1:] * ((self.limit or 0) - len(samples))
+            return self.preprocess.collate(samples)
 
 
 def split_detections(outputs: Sequence[NDArray[Any]], images: int) -> list[Detections]:

@@ -1,4 +1,4 @@
-"""The exported model as a Python object."""
+"""The exported Paddle program as a Python object."""
 
 from __future__ import annotations
 

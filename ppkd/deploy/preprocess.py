@@ -1,25 +1,36 @@
-"""Preparation of a picture for the model: the readers' own transforms, in the order of ``infer_cfg.yml``."""
+"""Preparation of a picture for the model: what the readers' transforms do to an image, as the model states it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.config import build
-from ppkd.config.value import Mark, freeze
-from ppkd.data.transforms.base import MIRRORED, Fixed, Sample, Views
-from ppkd.data.transforms.decode import Decode
-from ppkd.data.transforms.pad import fill_to
-from ppkd.deploy.infer_cfg import InferConfig, Step
+from ppkd.data.image import read_image
+from ppkd.data.pixels import fill_to
+from ppkd.data.transforms.base import MIRRORED
+from ppkd.deploy.steps import Sample, Step, build_step, target_size
 from ppkd.utils.errors import ConfigError
 
-_LONGEST = 1 << 14
 Picture = Path | str | NDArray[np.uint8]
+
+
+class Described(Protocol):
+    """What a description of a model says of its input."""
+
+    @property
+    def preprocess(self) -> Sequence[Mapping[str, Any]]:
+        """The steps after decoding, ``{type: name, **settings}``."""
+        ...
+
+    @property
+    def use_dynamic_shape(self) -> bool:
+        """Whether height and width of the input are open."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,8 @@ class Preprocess:
     make a network's input of a picture.
     """
 
-    def __init__(self, config: InferConfig, source: str = "the preprocessing") -> None:
-        self.decode = Decode()
-        self.steps = [_build_step(step, source) for step in config.preprocess]
+    def __init__(self, config: Described, source: str = "the preprocessing") -> None:
+        self.steps = [build_step(step, source) for step in config.preprocess]
         _try_steps(self.steps, source)
         self.least_size = (0, 0) if config.use_dynamic_shape else _target_size(config.preprocess)
 
@@ -52,7 +62,7 @@ class Preprocess:
 
     def decoded(self, picture: Picture) -> Sample:
         """The sample before any step: ``image`` uint8 (H, W, 3); raises :class:`DataError` naming a broken file."""
-        return self.decode({"image": picture} if isinstance(picture, np.ndarray) else {"im_file": str(picture)})
+        return _sample(picture if isinstance(picture, np.ndarray) else read_image(picture))
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size.
@@ -73,40 +83,22 @@ class Preprocess:
         }
 
 
-def _run(steps: Sequence[Fixed | Views], sample: Sample) -> list[Sample]:
+def _sample(image: NDArray[np.uint8]) -> Sample:
+    shape = np.array(image.shape[:2], np.float32)
+    return {"image": image, "im_shape": shape, "scale_factor": np.ones(2, np.float32)}
+
+
+def _run(steps: Sequence[Step], sample: Sample) -> list[Sample]:
     """``sample`` after all ``steps``, in all its views."""
     views = [sample]
     for step in steps:
-        views = step(views) if isinstance(step, Views) else [step(view) for view in views]
+        views = [made for view in views for made in step(view)]
     return views
 
 
-def _build_step(step: Step, source: str) -> Fixed | Views:
-    if not isinstance(step, dict) or not isinstance(step.get("type"), str):
-        raise ConfigError(f"{source}: a step of Preprocess is {step!r}: expected {{type: name, settings}}")
-    if any(isinstance(side, int) and side > _LONGEST for side in _sides(step)):
-        raise ConfigError(f"{source}: {step} asks for sides of more than {_LONGEST} pixels")
-    spec = {"name": step["type"], **{key: value for key, value in step.items() if key != "type"}}
-    try:
-        built: Any = build(freeze({}), freeze(spec, Mark(source)))
-    except ConfigError as error:
-        if source in str(error):
-            raise
-        raise ConfigError(f"{source}: {error}") from error
-    if not isinstance(built, Fixed | Views):
-        raise ConfigError(f"{source}: {step['type']} cannot be part of Preprocess: it is not the same in every run")
-    return built
-
-
-def _sides(step: Step) -> list[Any]:
-    sizes = [step.get("stride"), step.get("origin_target_size"), step.get("target_size")]
-    nested = [size if isinstance(size, list | tuple) else [size] for size in sizes]
-    return [side for size in nested for one in size for side in (one if isinstance(one, list | tuple) else [one])]
-
-
-def _try_steps(steps: Sequence[Fixed | Views], source: str) -> None:
+def _try_steps(steps: Sequence[Step], source: str) -> None:
     """Raise :class:`ConfigError` unless ``steps`` make an input (3, H, W) of a picture."""
-    sample: Sample = Decode()({"image": np.zeros((8, 8, 3), np.uint8)})
+    sample = _sample(np.zeros((8, 8, 3), np.uint8))
     try:
         shape = _run(steps, sample)[0]["image"].shape
     except Exception as error:  # OpenCV and NumPy raise many kinds
@@ -116,10 +108,9 @@ def _try_steps(steps: Sequence[Fixed | Views], source: str) -> None:
         raise ConfigError(f"{source}: the steps of Preprocess make an input of the shape {shape}, expected (3, H, W)")
 
 
-def _target_size(steps: Sequence[Step]) -> tuple[int, int]:
+def _target_size(steps: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """Height and width of a model with a fixed input: what its Resize makes at most; zeros if there is no Resize."""
     for step in steps:
         if step["type"] == "Resize":
-            size = step["target_size"]
-            return (size, size) if isinstance(size, int) else (size[0], size[1])
+            return target_size(step["target_size"])
     return 0, 0

@@ -56,7 +56,7 @@ class SlicedPipeline(Pipeline):
     """A pipeline that detects in the slices of each picture, ``batch_size`` at a time; ``timing`` counts pictures."""
 
     def __init__(self, pipeline: Pipeline, slicing: Slicing, batch_size: int = 1) -> None:
-        super().__init__(pipeline.engine, pipeline.preprocess)
+        super().__init__(pipeline.engine, pipeline.preprocess, suppress=pipeline.suppress, limit=pipeline.limit)
         self.timing = pipeline.timing
         self.slicing = slicing
         self.batch_size = batch_size

@@ -21,7 +21,7 @@ _CONTAINERS = "mov,mp4,avi,matroska,webm,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,h
 
 def detect_video(
     pipeline: Pipeline,
-    video: Path | str,
+    video: Path | str | int,
     output_dir: Path | str,
     class_names: Sequence[str],
     *,
@@ -30,16 +30,12 @@ def detect_video(
 ) -> Path:
     """Writes ``output_dir/<base name>.mp4`` with the detections drawn into every frame; returns its path.
 
+    ``video`` is a file, or the number of a camera, whose frames go to ``camera_<number>.mp4`` until an interrupt.
     ``progress`` gets the number of each frame, from 1. Raises :class:`DataError` for a video that is no regular file,
     cannot be read, would be overwritten by the result, or a result that cannot be written.
     """
-    path = Path(output_dir) / f"{Path(video).stem}.mp4"
-    try:
-        check_regular(video)
-    except OSError as error:
-        raise DataError(f"cannot read the video {video}: {error.strerror or error}") from error
-    check_outputs([path], [video])
-    source = _open(video)
+    path = Path(output_dir) / f"{f'camera_{video}' if isinstance(video, int) else Path(video).stem}.mp4"
+    source = _open(video, path)
     writer = None
     frames = 0
     try:
@@ -53,6 +49,9 @@ def detect_video(
             writer.write(np.ascontiguousarray(draw_detections(rgb, rows, class_names, threshold)[..., ::-1]))
             frames += 1
             progress(frames)
+    except KeyboardInterrupt:
+        if not isinstance(video, int):
+            raise
     finally:
         source.release()
         if writer is not None:
@@ -62,7 +61,22 @@ def detect_video(
     return path
 
 
-def _open(video: Path | str) -> cv2.VideoCapture:
+def _open(video: Path | str | int, result: Path) -> cv2.VideoCapture:
+    """The camera or the file, checked before a result is written."""
+    if isinstance(video, int):
+        camera = cv2.VideoCapture(video)
+        if not camera.isOpened():
+            raise DataError(f"--camera_id {video}: OpenCV finds no such camera")
+        return camera
+    try:
+        check_regular(video)
+    except OSError as error:
+        raise DataError(f"cannot read the video {video}: {error.strerror or error}") from error
+    check_outputs([result], [video])
+    return _open_file(video)
+
+
+def _open_file(video: Path | str) -> cv2.VideoCapture:
     """FFmpeg's reader of containers alone: playlists, which FFmpeg knows by their content, may name any other file."""
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = f"format_whitelist;{_CONTAINERS}"

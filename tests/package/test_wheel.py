@@ -78,11 +78,15 @@ def test_the_wheel_has_all_code_all_configurations_and_nothing_else(wheel: Path,
     assert names == code | files
 
 
-def test_the_wheel_asks_for_the_pinned_requirements(wheel: Path) -> None:
+def test_the_wheel_asks_for_the_pinned_requirements(wheel: Path, root: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     (file,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
     metadata = message_from_bytes(archive.read(file))
-    assert metadata.get_all("Requires-Dist") == [f"{name}=={pin}" for name, pin in requirements().items()]
+    pins = [f"{name}=={pin}" for name, pin in requirements().items()]
+    files = {extra: root / f"requirements-{extra}.txt" for extra in ("onnx", "recommend")}
+    lines = {extra: file.read_text(encoding="utf-8").splitlines() for extra, file in files.items()}
+    extras = [f'{line}; extra == "{extra}"' for extra in lines for line in lines[extra] if not line.startswith("#")]
+    assert metadata.get_all("Requires-Dist") == [*pins, *extras]
     assert metadata["Requires-Python"] == "<3.14,>=3.11"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from ppkd.config import register
+from ppkd.data.pixels import channels_first, normalise, normalising
 from ppkd.data.transforms.base import Fixed, Sample
 from ppkd.utils.errors import ConfigError
 
@@ -26,15 +26,12 @@ class NormalizeImage(Fixed):
     ) -> None:
         if len(mean) != 3 or len(std) != 3 or 0 in std:
             raise ConfigError(f"mean and std need three numbers each, std none of them 0, not {mean} and {std}")
-        offset = np.array(mean) if norm_type == "mean_std" else np.zeros(3)
-        spread = np.array(std) if norm_type == "mean_std" else np.ones(3)
-        slope = (1 / 255 if is_scale else 1.0) / spread
-        self.map = np.column_stack([np.diag(slope), -offset / spread]).astype(np.float32)
+        plain = norm_type == "none"
+        self.map = normalising((0, 0, 0) if plain else mean, (1, 1, 1) if plain else std, is_scale=is_scale)
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample with a normalised float32 image."""
-        image = sample["image"].astype(np.float32, copy=False)
-        sample["image"] = cv2.transform(image, self.map)
+        sample["image"] = normalise(sample["image"], self.map)
         return sample
 
 
@@ -47,5 +44,5 @@ class Permute(Fixed):
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample with channels first."""
-        sample["image"] = np.ascontiguousarray(sample["image"].transpose(2, 0, 1))
+        sample["image"] = channels_first(sample["image"])
         return sample

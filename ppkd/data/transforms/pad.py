@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from ppkd.config import register
+from ppkd.data.pixels import fill_to, fill_to_multiple, next_multiple, on_canvas
 from ppkd.data.transforms.base import Fixed, GroupTransform, Sample, Transform
 from ppkd.utils.errors import ConfigError
 
@@ -100,8 +100,7 @@ class PadStride(Fixed):
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample with a padded image."""
-        height, width = (next_multiple(side, self.stride) for side in sample["image"].shape[1:])
-        sample["image"] = fill_to(sample["image"], height, width)
+        sample["image"] = fill_to_multiple(sample["image"], self.stride)
         return sample
 
 
@@ -121,24 +120,10 @@ class PadBatch(GroupTransform):
         return samples
 
 
-def next_multiple(length: int, divisor: int) -> int:
-    """The smallest multiple of ``divisor`` that is not below ``length``; ``length`` if there is no divisor."""
-    return -(-length // divisor) * divisor if divisor > 0 else length
-
-
-def fill_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """``image`` (C, H, W) with zeros to the right and bottom, (C, height, width)."""
-    down, right = height - image.shape[1], width - image.shape[2]
-    return np.pad(image, ((0, 0), (0, down), (0, right))) if down or right else image
-
-
 def place(sample: Sample, size: tuple[int, int], offset: tuple[int, int], fill_value: tuple[float, ...]) -> Sample:
     """The image of ``sample`` at ``offset`` (y, x) on a canvas of ``size`` (height, width), boxes shifted, float32."""
-    height, width = sample["image"].shape[:2]
     y, x = offset
-    down, right = size[0] - height - y, size[1] - width - x
-    image = sample["image"].astype(np.float32, copy=False)
-    sample["image"] = cv2.copyMakeBorder(image, y, down, x, right, cv2.BORDER_CONSTANT, value=fill_value)
+    sample["image"] = on_canvas(sample["image"], size, offset, fill_value)
     if "gt_bbox" in sample:
         sample["gt_bbox"] = sample["gt_bbox"] + np.array([x, y, x, y], np.float32)
     return sample

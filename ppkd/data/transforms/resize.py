@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ppkd.config import register
+from ppkd.data.pixels import resize
 from ppkd.data.transforms.base import Fixed, GroupTransform, Sample, Transform, clip_boxes
 from ppkd.utils.errors import ConfigError
 
@@ -32,9 +33,7 @@ class Resize(Fixed):
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         """The sample at its new size."""
-        image = sample["image"]
-        y, x = self._scales(*image.shape[:2])
-        image = cv2.resize(image, None, fx=x, fy=y, interpolation=self.interp)
+        image, y, x = resize(sample["image"], self.target_size, keep_ratio=self.keep_ratio, interp=self.interp)
         height, width = image.shape[:2]
         sample["image"] = image
         sample["im_shape"] = np.array([height, width], np.float32)
@@ -42,15 +41,6 @@ class Resize(Fixed):
         if "gt_bbox" in sample:
             sample["gt_bbox"] = sample["gt_bbox"] * np.array([x, y, x, y], np.float32)
         return clip_boxes(sample, height, width)
-
-    def _scales(self, height: int, width: int) -> tuple[float, float]:
-        target_height, target_width = self.target_size
-        if not self.keep_ratio:
-            return target_height / height, target_width / width
-        scale = min(min(self.target_size) / min(height, width), max(self.target_size) / max(height, width))
-        # A very long image keeps at least one pixel of its short side.
-        scale = max(scale, 1 / min(height, width))
-        return scale, scale
 
 
 @register
@@ -111,8 +101,8 @@ class BatchRandomResize(GroupTransform):
 
     def __call__(self, samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
         """The samples at their new size."""
-        resize = self.single.draw(rng)
-        return [resize(sample) for sample in samples]
+        drawn = self.single.draw(rng)
+        return [drawn(sample) for sample in samples]
 
 
 def check_size(size: Size) -> tuple[int, int]:
