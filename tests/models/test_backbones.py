@@ -108,7 +108,7 @@ def test_shares_of_a_res2net_block_build_on_each_other_unless_it_strides(stride)
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_res2net_block_can_be_traced_into_a_program(stride):
-    conv = partial(ConvNorm, norm_type="bn", norm_decay=0.0, freeze_norm=False)
+    conv = partial(ConvNorm, freeze_norm=True)
     block = Res2NetBlock(8, 8, 2, stride, first=True, scales=4, groups=1, deformable=False, conv=conv)
     block.eval()
     x = paddle.randn([1, 8, 6, 6])
