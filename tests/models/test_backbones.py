@@ -106,6 +106,16 @@ def test_shares_of_a_res2net_block_build_on_each_other_unless_it_strides(stride)
     assert moved == ([True, True, True] if stride == 1 else [True, False, False])
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_res2net_block_can_be_traced_into_a_program(stride):
+    conv = partial(ConvNorm, freeze_norm=True)
+    block = Res2NetBlock(8, 8, 2, stride, first=True, scales=4, groups=1, deformable=False, conv=conv)
+    block.eval()
+    x = paddle.randn([1, 8, 6, 6])
+    plain = block(x).numpy()
+    np.testing.assert_allclose(paddle.jit.to_static(block)(x).numpy(), plain, rtol=1e-5, atol=1e-6)
+
+
 def test_resnet_freezes_its_norms_by_default():
     backbone = ResNet(depth=18)
     before = {name: tensor.numpy().copy() for name, tensor in backbone.state_dict().items()}
