@@ -6,8 +6,10 @@ import paddle
 import pytest
 from toy import ToyDetector, toy_batch
 
+from ppkd.config import load_config
 from ppkd.distill import DistillModel, FrozenTeacher
-from ppkd.distill.losses import Mimic, OutputL2
+from ppkd.distill.losses import DistillPPYOLOELoss, Mimic, OutputL2
+from ppkd.models import build_detector
 from ppkd.utils.errors import SpecError
 
 
@@ -73,3 +75,35 @@ def test_a_teacher_whose_record_the_assigner_cannot_read_is_refused():
     with pytest.raises(SpecError, match=r"cls_logits is at strides \[4, 8\] in Toy, but at \[8, 16\]"):
         model(teacher=ToyDetector(strides=(8, 16)), teacher_targets_from=1)
     assert model(loss=OutputL2, teacher=ToyDetector(), teacher_targets_from=1)
+
+
+@pytest.mark.slow
+def test_ppyoloes_ratings_follow_the_teachers_predictions(root):
+    """After its static assigner the head's targets, and the task's loss, are those of the teacher's predictions."""
+    config = load_config(root / "configs/shapes/ppyoloe_plus_crn_160_shapes.yml", ["pretrain_weights=null"])
+    student, teacher = (build_detector(config) for _ in range(2))
+    for detector in (student, teacher):
+        for name, parameter in detector.head.named_parameters():
+            if name.startswith("pred_") and parameter.ndim == 4:
+                parameter.set_value(0.05 * paddle.randn(parameter.shape))
+    losses = {"logits": DistillPPYOLOELoss(student.spec(), teacher.spec())}
+    frozen = FrozenTeacher.of_losses(teacher, losses.values(), assigned=True)
+    made = DistillModel(student, frozen, losses, teacher_targets_from=3)
+    made.eval()
+    batch = {
+        "image": paddle.randn([2, 3, 64, 64]),
+        "im_shape": paddle.full([2, 2], 64.0),
+        "gt_bbox": [paddle.to_tensor([[4.0, 6.0, 50.0, 44.0]]), paddle.to_tensor([[20.0, 10.0, 60.0, 60.0]])],
+        "gt_class": [paddle.to_tensor([0]), paddle.to_tensor([1])],
+    }
+    made.set_progress(3.0)
+    student.head.static_assigner_epoch = 0
+    with paddle.no_grad():
+        terms = made(batch)
+        record, answer = student.extract(batch), teacher.extract(batch)
+        targets = student.assign(answer, batch)
+        expected, own = (student.loss(record, one) for one in (targets, student.assign(record, batch)))
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-5)
+    assert targets.rating.sum().item() > 0
+    assert own["loss_cls"].item() != pytest.approx(expected["loss_cls"].item(), rel=1e-4)
