@@ -113,7 +113,7 @@ def test_res2net_can_be_saved_as_a_program(tmp_path):
     shape = paddle.static.InputSpec([None, 3, None, None])
     paddle.jit.save(paddle.jit.to_static(backbone, input_spec=[shape]), str(tmp_path / "saved"))
     saved = paddle.jit.load(str(tmp_path / "saved"))(x)
-    np.testing.assert_allclose(saved[0].numpy(), backbone(x)[0].numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(saved.numpy(), backbone(x)[0].numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_resnet_freezes_its_norms_by_default():
