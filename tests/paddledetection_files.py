@@ -305,10 +305,84 @@ PicoHeadV2:
   nms: {name: MultiClassNMS, nms_top_k: 1000, keep_top_k: 100, score_threshold: 0.025, nms_threshold: 0.6}
 snapshot_epoch: 1
 """,
+    "rtdetr/rtdetr_mine.yml": """
+_BASE_: ['../datasets/tagged.yml', '../runtime.yml']
+epoch: 72
+find_unused_parameters: True
+LearningRate:
+  base_lr: 0.0001
+  schedulers:
+  - !PiecewiseDecay {gamma: 1.0, milestones: [100], use_warmup: true}
+  - !LinearWarmup {start_factor: 0.001, steps: 2000}
+OptimizerBuilder:
+  clip_grad_by_norm: 0.1
+  regularizer: false
+  optimizer: {type: AdamW, weight_decay: 0.0001}
+norm_type: sync_bn
+use_ema: True
+ema_decay: 0.9999
+ema_decay_type: "exponential"
+ema_filter_no_grad: True
+hidden_dim: 32
+use_focal_loss: True
+eval_size: [640, 640]
+architecture: DETR
+DETR:
+  {backbone: ResNet, neck: HybridEncoder, transformer: RTDETRTransformer, detr_head: DINOHead,
+   post_process: DETRPostProcess}
+ResNet:
+  {depth: 18, variant: d, norm_type: bn, freeze_at: 0, return_idx: [1, 2, 3], lr_mult_list: [0.1, 0.1, 0.1, 0.1],
+   num_stages: 4, freeze_stem_only: True}
+HybridEncoder:
+  hidden_dim: 32
+  use_encoder_idx: [2]
+  num_encoder_layers: 1
+  encoder_layer:
+    {name: TransformerLayer, d_model: 32, nhead: 4, dim_feedforward: 64, dropout: 0., activation: 'gelu'}
+  expansion: 0.5
+  depth_mult: 0.34
+RTDETRTransformer:
+  {num_queries: 30, position_embed_type: sine, feat_strides: [8, 16, 32], num_levels: 3, nhead: 4, num_decoder_layers:
+   2, dim_feedforward: 64, dropout: 0.0, activation: relu, num_denoising: 10, label_noise_ratio: 0.5,
+   box_noise_scale: 1.0, learnt_init_query: False}
+DINOHead:
+  loss:
+    name: DINOLoss
+    loss_coeff: {class: 1, bbox: 5, giou: 2}
+    aux_loss: True
+    use_vfl: True
+    matcher: {name: HungarianMatcher, matcher_coeff: {class: 2, bbox: 5, giou: 2}}
+DETRPostProcess: {num_top_queries: 30}
+TrainReader:
+  sample_transforms: [Decode: {}, RandomDistort: {prob: 0.8}, RandomCrop: {prob: 0.8}, RandomFlip: {}]
+  batch_transforms:
+    - BatchRandomResize: {target_size: [96, 128], random_size: True, random_interp: True, keep_ratio: False}
+    - NormalizeImage: {mean: [0., 0., 0.], std: [1., 1., 1.], norm_type: none}
+    - NormalizeBox: {}
+    - BboxXYXY2XYWH: {}
+    - Permute: {}
+  batch_size: 4
+  collate_batch: false
+""",
     "faster_rcnn/c4.yml": """
 architecture: FasterRCNN
-FasterRCNN: {backbone: ResNet, neck: FPN, rpn_head: RPNHead, bbox_head: BBoxHead, bbox_post_process: BBoxPostProcess}
-BBoxHead: {head: Res5Head, bbox_assigner: BBoxAssigner, with_pool: true}
+FasterRCNN: {backbone: ResNet, rpn_head: RPNHead, bbox_head: BBoxHead, bbox_post_process: BBoxPostProcess}
+ResNet: {depth: 18, variant: d, norm_type: bn, freeze_at: 0, return_idx: [2], num_stages: 3}
+RPNHead:
+  anchor_generator: {aspect_ratios: [0.5, 1.0, 2.0], anchor_sizes: [32, 64, 128, 256, 512], strides: [16]}
+  rpn_target_assign: {batch_size_per_im: 256, fg_fraction: 0.5, negative_overlap: 0.3, positive_overlap: 0.7}
+  train_proposal: {min_size: 0.0, nms_thresh: 0.7, pre_nms_top_n: 12000, post_nms_top_n: 20, topk_after_collect: False}
+  test_proposal: {min_size: 0.0, nms_thresh: 0.7, pre_nms_top_n: 6000, post_nms_top_n: 8}
+Res5Head: {depth: 18}
+BBoxHead:
+  head: Res5Head
+  roi_extractor: {resolution: 14, sampling_ratio: 0, aligned: True}
+  bbox_assigner: BBoxAssigner
+  with_pool: true
+BBoxAssigner: {batch_size_per_im: 512, bg_thresh: 0.5, fg_thresh: 0.5, fg_fraction: 0.25, use_random: True}
+BBoxPostProcess:
+  decode: RCNNBox
+  nms: {name: MultiClassNMS, keep_top_k: 100, score_threshold: 0.05, nms_threshold: 0.5}
 """,
     "slim/quant/yolo_mine_qat.yml": """
 pretrain_weights: output/teacher/model_final.pdparams

@@ -33,7 +33,7 @@ def test_the_loss_of_the_documentation_is_computed(root, tmp_path):
     (code,) = [one for one in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "@register" in one]
     file = tmp_path / "neck_mse.py"
     file.write_text(code + USE)
-    paths = f"{root}:{root / 'tests/contracts'}"
+    paths = f"{root}:{root / 'tests'}:{root / 'tests/contracts'}"
     done = subprocess.run(
         [sys.executable, str(file)],
         env={**os.environ, "PYTHONPATH": paths},

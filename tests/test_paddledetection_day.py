@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import call as call_command
 from paddledetection_files import write_files
 
 from ppkd.config import load_config
@@ -44,10 +42,11 @@ def home(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def call(root: Path, home: Path):
     def call(tool: str, *arguments: str) -> str:
-        command = [sys.executable, str(root / tool), *arguments]
-        done = subprocess.run(command, cwd=home, capture_output=True, text=True, env={**os.environ, "COLUMNS": "400"})
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", "400")
+            code, said = call_command(root / tool, *arguments, folder=home)
+        assert code == 0, said
+        return said
 
     return call
 

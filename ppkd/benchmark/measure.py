@@ -59,8 +59,8 @@ class Variant:
 def time_all(variants: Sequence[Variant], pipelines: Sequence[Pipeline], *, rounds: int, warmup: int) -> None:
     """Adds ``rounds`` times to every variant, after ``warmup`` untimed rounds.
 
-    A time is that of a batch of prepared pictures, noise of 640 x 480 pixels, to detections. Every round runs each variant
-    once, in alternating order, so that a drift of the machine's speed hits all of them.
+    A time is that of a batch of prepared pictures, noise of 640 x 480 pixels, to detections. Every round runs each
+    variant once, in alternating order, so that a drift of the machine's speed hits all of them.
     """
     noise = np.random.default_rng(0).integers(0, 256, (*PICTURE, 3), np.uint8)
     batches: list[list[Prepared]] = [

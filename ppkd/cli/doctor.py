@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ppkd import __version__
 from ppkd.cli.command import Command
+from ppkd.study.recommend import journal
 from ppkd.utils import runtime, visualdl
 from ppkd.utils.installation import Finding, check_packages, check_paddle, version
 from ppkd.utils.shipped import home, shipped
@@ -86,9 +87,16 @@ def _ppkd() -> Finding:
 
 
 def _optional() -> list[Finding]:
-    found = version("visualdl")
-    gives = "writes scalars and pictures for --use_vdl"
-    return [Finding("visualdl", found or "not here", gives if found else f"optional, {gives}: {visualdl.INSTALL}")]
+    optional = {
+        "visualdl": ("writes scalars and pictures for --use_vdl", visualdl.INSTALL),
+        "optuna": ("keeps the journal of `ppkd recommend`", journal.INSTALL),
+    }
+    return [_one_optional(name, *said) for name, said in optional.items()]
+
+
+def _one_optional(name: str, gives: str, install: str) -> Finding:
+    found = version(name)
+    return Finding(name, found or "not here", gives if found else f"optional, {gives}: {install}")
 
 
 command = Command(parser, main)

@@ -20,6 +20,7 @@ NAMES = (
     "deploy",
     "benchmark",
     "compare",
+    "recommend",
     "chain",
     "methods",
     "convert",

@@ -24,7 +24,7 @@ _FIELDS = {
 def add_slices(parser: argparse.ArgumentParser) -> None:
     """Add ``--slice_infer`` and the flags that say how."""
     add_flag(parser, "--slice_infer", "cut pictures into overlapping slices, for small objects")
-    pair: dict[str, Any] = {"nargs": "+", "action": _Pair, "metavar": "HEIGHT WIDTH"}
+    pair: dict[str, Any] = {"nargs": "+", "action": _Pair, "metavar": ("HEIGHT", "WIDTH")}
     parser.add_argument("--slice_size", type=positive, help="of a slice; one number for both (640)", **pair)
     parser.add_argument("--overlap_ratio", type=_share, help="of neighbours; one number for both (0.25)", **pair)
     parser.add_argument("--combine_method", choices=("nms", "nmm", "concat"), help="drop, join or keep doubles (nms)")

@@ -26,10 +26,11 @@ def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
         return _adapter(annotation).validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         first, *others = error.errors(include_url=False)
-        if first["type"] == "unexpected_keyword_argument":
-            raise LocatedError(where, f"{name}.{first['loc'][-1]} is not a setting of {name}") from None
-        if first["type"] == "value_error":
-            raise LocatedError(where, f"{name}: {first['ctx']['error']}") from None
+        for each in (first, *others):
+            if each["type"] == "unexpected_keyword_argument":
+                raise LocatedError(where, f"{name}.{each['loc'][-1]} is not a setting of {name}") from None
+            if each["type"] == "value_error":
+                raise LocatedError(where, f"{name}: {each['ctx']['error']}") from None
         path = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
         found = json.dumps(first["input"], default=str)
         wanted = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in (first, *others))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-_TWO_STAGES = "of two stages there is FasterRCNN on a pyramid, the files faster_rcnn_*_fpn_*"
+_TWO_STAGES = "of two stages there is FasterRCNN on convolutional backbones, the files faster_rcnn_{r,x}*"
 _PPYOLOE = "PP-YOLOE's files of sizes s, m, l and x work, ppyoloe_crn_* and ppyoloe_plus_crn_*"
+_PICODET = (
+    "the files picodet_*_lcnet.yml in configs/picodet work, with LCNet, LCPAN and PicoHeadV2; those below its "
+    "legacy_model have older parts"
+)
+_QUERIES = "of queries there is RT-DETR, the files rtdetr_r*vd_* and rtdetr_hgnetv2_*"
 _ANSWERS = {
-    "the files picodet_*_lcnet.yml of PicoDet's folder work, which have LCNet, LCPAN and PicoHeadV2": (
-        *("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
-    ),
+    _PICODET: ("ESNet", "ShuffleNetV2", "CSPPAN", "PicoHead"),
     _PPYOLOE: (
         "PPYOLOEWithAuxHead",
         "SimpleConvHead",
@@ -20,16 +23,26 @@ _ANSWERS = {
     f"rotated boxes are not built; {_PPYOLOE}": ("PPYOLOERHead", "FCOSRHead", "S2ANet"),
     "masks are not built": ("PPYOLOE.with_mask", "MaskHead", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
     f"masks are not built; {_TWO_STAGES}": ("MaskRCNN",),
-    _TWO_STAGES: ("CascadeRCNN", "SwinTransformer", "Res5Head", "SparseRCNN"),
-    f"the variant without a pyramid (C4) is not built; {_TWO_STAGES}": ("BBoxHead.with_pool",),
+    _TWO_STAGES: ("CascadeRCNN", "SparseRCNN"),
+    "the backbones here are convolutional": ("SwinTransformer", "VisionTransformer", "VisionTransformer2D"),
+    _QUERIES: (
+        "DETRTransformer",
+        "DeformableTransformer",
+        "DINOTransformer",
+        "GroupDINOTransformer",
+        "QRDeformableTransformer",
+        "RTDETRTransformerv2",
+    ),
+    f"masks are not built; {_QUERIES}": ("MaskHybridEncoder", "MaskRTDETR", "MaskDINO"),
     "semi-supervised training is not built; UnlabelledDataset of a slim file distils on images without boxes": (
-        *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "UnsupTrainDataset", "SemiTrainReader", "ssod_method"),
+        *("DenseTeacher", "ARSL_FCOS", "Semi_RTDETR", "DETR.post_process_semi", "UnsupTrainDataset"),
+        *("SemiTrainReader", "ssod_method"),
     ),
     "tracking is not built": (
         *("FairMOT", "JDE", "DeepSORT", "ByteTrack", "CenterTrack", "EvalMOTDataset", "TestMOTDataset"),
     ),
     "keypoints are not built": ("TopDownHRNet", "HigherHRNet", "TinyPose3DHRNet", "TinyPose3DHRHeatmapNet", "PETR"),
-    "pictures are evaluated at one scale: write Resize": ("MultiscaleTestResize",),
+    "training by label co-tuning is not built": ("BBoxHead.cot_classes",),
     "a slim file is given with --slim_config, beside -c with the student's configuration": ("slim",),
 }
 INSTEAD = {name: answer for answer, names_ in _ANSWERS.items() for name in names_}

@@ -31,6 +31,7 @@ WITHOUT_EFFECT = frozenset(
         "use_custom_device",
         "data_format",
         "hidden_dim",
+        "eval_size",
         "log_ranks",
         "profiler_options",
         "print_mem_info",

@@ -147,6 +147,8 @@ def tensors(arrays: dict[str, Any], parcel: Parcel) -> Batch:
         ends = np.cumsum([len(row) for row in rows]).tolist()
         together = paddle.to_tensor(np.concatenate(rows))
         batch[key] = [together[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
+    if parcel.views:
+        batch["views"] = [tensors(view, Parcel()) for view in parcel.views]
     return batch
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ppkd.data.annotation import Annotation
 from ppkd.data.sampling import BatchPlan, Stream, generator
 from ppkd.data.transforms import Compose, Sample
+from ppkd.data.transforms.base import MIRRORED
 from ppkd.utils.errors import ConfigError, DataError, PPKDError
 
 ATTEMPTS = 10
@@ -22,13 +23,14 @@ ARRAYS = ("image", "im_shape", "scale_factor", "im_id")
 class Parcel:
     """What a worker returns beside the arrays of a batch: boxes per key and image, unreadable files, an error.
 
-    ``draws`` counts the attempts to read an image, ``failures`` holds a message for each that failed, ``lost`` the ids
-    of images that were not replaced.
+    ``views`` are the arrays of the batch's further views. ``draws`` counts the attempts to read an image, ``failures``
+    holds a message for each that failed, ``lost`` the ids of images that were not replaced.
     """
 
     # Boxes are not among the arrays, because Paddle's shared memory takes no array without rows.
 
     boxes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    views: list[dict[str, Any]] = field(default_factory=list)
     draws: int = 0
     failures: list[str] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
@@ -79,18 +81,20 @@ class Pipeline:
                 rng = generator(self.seed, Stream.UNLABELLED_SAMPLE, 0, draw.position)
                 samples.append(self._sample(self.unlabelled, draw.index, mix, rng, parcel))
                 labelled.append(False)
-        present = [sample for sample in samples if sample is not None]
-        if not present:
+        readable = [views for views in samples if views is not None]
+        if not readable:
             return {}
         rng = generator(self.seed, Stream.BATCH, plan.epoch, plan.batch)
-        present = self.batch_transforms(present, rng)
+        present, *views = [self.batch_transforms(list(view), rng) for view in zip(*readable, strict=True)]
+        parcel.views = [{**stack(view), MIRRORED: MIRRORED in view[0]} for view in views]
         parcel.boxes = {key: [sample[key] for sample in present] for key in self.box_keys}
         arrays = stack(present)
         return arrays if self.unlabelled is None else {**arrays, "labelled": np.array(labelled)}
 
     def _sample(
         self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator, parcel: Parcel
-    ) -> Sample | None:
+    ) -> list[Sample] | None:
+        """The image in all its views; None if it cannot be read and is not replaced."""
         for _ in range(ATTEMPTS if self.replace else 1):
             parcel.draws += 1
             try:
@@ -104,11 +108,13 @@ class Pipeline:
         parcel.lost.append(dataset[index].im_id)
         return None
 
-    def _transformed(self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator) -> Sample:
+    def _transformed(
+        self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator
+    ) -> list[Sample]:
         samples = [start(dataset[index])]
         if mix:
             samples.append(start(dataset[int(rng.integers(len(dataset)))]))
-        return self.sample_transforms(samples, rng)[0]
+        return self.sample_transforms(samples, rng)
 
 
 def start(annotation: Annotation) -> Sample:

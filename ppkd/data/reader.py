@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ppkd.config import Config, build, register
-from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transform
+from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transform, Views
 from ppkd.utils.errors import ConfigError
 
+VIEWED = (("EvalReader", "sample_transforms"), ("TestReader", "sample_transforms"))
+"""The lists that may have a transform that makes several views of an image."""
 OTHERS = ("drop_empty", "collate_batch", "fuse_normalize", "use_process", "bufsize", "cutmix_epoch", "mosaic_epoch")
 """Settings of PaddleDetection's readers that have no effect here."""
 
@@ -109,6 +111,11 @@ def compose(cfg: Config, name: str, key: str, entries: Any) -> Compose:
             where = cfg.where(f"{name}.{key}.{number}")
             raise ConfigError(f"{where}: {type(transform).__name__} is a component, but not a transform")
         built.append(transform)
+    if (name, key) not in VIEWED and any(isinstance(transform, Views) for transform in built):
+        raise ConfigError(
+            f"{cfg.where(f'{name}.{key}')}: MultiscaleTestResize is for the sample_transforms of EvalReader and "
+            "TestReader: write RandomResize or Resize here"
+        )
     if key == "sample_transforms" and not any(isinstance(transform, Decode) for transform in built):
         raise ConfigError(f"{cfg.where(f'{name}.{key}')}: {name}.{key} needs Decode, which reads the image")
     if key == "batch_transforms" and any(isinstance(transform, Decode) for transform in built):

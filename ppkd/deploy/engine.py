@@ -14,7 +14,8 @@ from ppkd.utils.errors import ConfigError, WeightsError
 if TYPE_CHECKING:
     from ppkd.models.detectors.detector import Detector
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, Any]
+"""The model's inputs by name; under ``views`` those of further views of the same pictures."""
 Device = Literal["CPU", "GPU"]
 RunMode = Literal["paddle", "trt_fp32", "trt_fp16"]
 
@@ -39,12 +40,21 @@ class EagerEngine:
         model.eval()
 
     def __call__(self, batch: Arrays) -> list[NDArray[Any]]:
-        """``predict`` of the detector."""
+        """What the detector finds, in all views of the pictures."""
         import paddle
 
+        from ppkd.models.views import detect
+
         with paddle.no_grad():
-            result = self.model.predict({name: paddle.to_tensor(array) for name, array in batch.items()})
+            result = detect(self.model, _tensors(batch))
         return [result["bbox"].numpy(), result["bbox_num"].numpy()]
+
+
+def _tensors(batch: Arrays) -> dict[str, Any]:
+    import paddle
+
+    views = {name: [_tensors(view) for view in value] for name, value in batch.items() if isinstance(value, list)}
+    return views | {name: paddle.to_tensor(value) for name, value in batch.items() if name not in views}
 
 
 def model_files(model_dir: Path) -> tuple[Path, Path]:

@@ -92,7 +92,7 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     """
     options = runtime(cfg).export
     labels = class_labels(cfg, model.deployable().class_names)
-    description = InferConfig.of(cfg, labels.names, labels.category_ids)
+    description = InferConfig.of(cfg, labels.names, labels.category_ids).at_one_size()
     detector = model.deployable()
     refuse_sides(detector, cfg)
     target = Path(output_dir) / cfg.name

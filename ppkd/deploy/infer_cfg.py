@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,22 @@ from ppkd.config.parse import parse
 from ppkd.config.value import thaw
 from ppkd.utils.errors import ConfigError, WeightsError
 from ppkd.utils.files import read_text
+from ppkd.utils.logger import get_logger
 from ppkd.utils.serialization import digest
 
 if TYPE_CHECKING:
     from ppkd.config import Config
 
 FILE_NAME = "infer_cfg.yml"
+_log = get_logger("ppkd.deploy")
 Step = dict[str, Any]
 
+PICODET, PICODET_HEAD = "PicoDet", "PicoHeadV2"
 # PaddleDetection's table, searched in this order: "PPYOLOE" contains "YOLO".
-_MIN_SUBGRAPH = {"PPYOLOE": 3, "YOLO": 3, "PicoDet": 3, "GFL": 16, "RCNN": 40, "RetinaNet": 40}
+_VIEWS = "MultiscaleTestResize"
+_MIN_SUBGRAPH = {"PPYOLOE": 3, "YOLO": 3, PICODET: 3, "GFL": 16, "RCNN": 40, "RetinaNet": 40}
+# PaddleDetection writes these in place of the head's own, to be quick; the program's suppression keeps its own.
+_PICODET_NMS = {"score_threshold": 0.3, "nms_threshold": 0.5}
 _RESIZE = {"interp": 1, "keep_ratio": True}
 _NORMALIZE = {"is_scale": True, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
@@ -32,7 +38,8 @@ _NORMALIZE = {"is_scale": True, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.
 class InferConfig:
     """Contents of ``infer_cfg.yml``. ``preprocess`` steps are ``{type: name, **settings}`` in order, after decoding.
 
-    ``category_ids`` are the data set's ids of the classes in ``label_list``, for results in COCO's form.
+    ``category_ids`` are the data set's ids of the classes in ``label_list``, for results in COCO's form. ``nms`` and
+    ``fpn_stride`` are PicoDet's, for programs that decode its raw outputs.
     ``checksums`` are the SHA-256 of the export's other files by their names; PaddleDetection writes none.
     """
 
@@ -44,20 +51,26 @@ class InferConfig:
     use_dynamic_shape: bool = True
     draw_threshold: float = 0.5
     min_subgraph_size: int = 3
+    nms: Mapping[str, Any] = field(default_factory=dict)
+    fpn_stride: tuple[int, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cfg: Config, class_names: Sequence[str], category_ids: Sequence[int]) -> InferConfig:
-        """What ``cfg`` says: its ``architecture``, ``metric`` and ``TestReader``."""
+        """What ``cfg`` says: its ``architecture``, ``metric``, ``TestReader``, and PicoDet's head."""
         arch, size = _family(cfg["architecture"])
+        export = runtime(cfg).export
+        decoded = export.post_process and not export.benchmark
         return cls(
-            arch=arch,
+            # PaddleDetection's script decodes what a PicoDet gives; a program that has done so itself is a GFL to it.
+            arch="GFL" if arch == PICODET and decoded else arch,
             metric=runtime(cfg).metric,
             preprocess=preprocess_steps(cfg),
             label_list=tuple(class_names),
             category_ids=tuple(category_ids),
             use_dynamic_shape=image_shape(cfg)[2] is None,
             min_subgraph_size=size,
+            **(_picodet_head(cfg) if arch == PICODET else {}),
         )
 
     @classmethod
@@ -87,8 +100,17 @@ class InferConfig:
             use_dynamic_shape=take.value("use_dynamic_shape", bool | int, True),
             draw_threshold=take.value("draw_threshold", float | int, 0.5),
             min_subgraph_size=take.value("min_subgraph_size", int, 3),
+            nms=take.value("NMS", dict, {}),
+            fpn_stride=tuple(take.listed("fpn_stride", int, [])),
             checksums=take.value("checksums", dict, {}),
         )
+
+    def at_one_size(self) -> InferConfig:
+        """The same with the first of several sizes alone, since an exported program is run once for a picture."""
+        steps = [_first_size(step) for step in self.preprocess]
+        if steps != list(self.preprocess):
+            _log.warning("an exported model detects at one size: MultiscaleTestResize becomes Resize to its first one")
+        return replace(self, preprocess=tuple(steps))
 
     def check_files(self, files: Iterable[Path]) -> None:
         """Raise :class:`WeightsError` for a file of the export that is not as it was written.
@@ -114,10 +136,20 @@ class InferConfig:
             "min_subgraph_size": self.min_subgraph_size,
             "Preprocess": list(self.preprocess),
             "label_list": list(self.label_list),
+            **({"NMS": dict(self.nms)} if self.nms else {}),
+            **({"fpn_stride": list(self.fpn_stride)} if self.fpn_stride else {}),
             "category_ids": list(self.category_ids),
             **({"checksums": dict(self.checksums)} if self.checksums else {}),
         }
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _first_size(step: Step) -> Step:
+    """``step``, or the ``Resize`` to its first size."""
+    if not isinstance(step, dict) or step.get("type") != _VIEWS:
+        return step
+    size = {"target_size": step.get("origin_target_size", [800, 1333])}
+    return {"type": "Resize", **_RESIZE, **size, **{key: step[key] for key in ("interp",) if key in step}}
 
 
 class _Taker:
@@ -181,6 +213,17 @@ def _transforms(cfg: Config, key: str) -> list[tuple[str, dict[str, Any]]]:
     """Names and settings of a reader's list of ``{Name: {settings}}``."""
     listed = [named(entry, cfg.mark(f"{key}.{index}")) for index, entry in enumerate(cfg.at(key, None) or ())]
     return [(name, settings.to_dict()) for name, settings in listed]
+
+
+def _picodet_head(cfg: Config) -> dict[str, Any]:
+    """``nms`` and ``fpn_stride`` of PicoDet's head, those of them that ``cfg`` sets."""
+    head = cfg.at(PICODET_HEAD, None)
+    found: dict[str, Any] = thaw(head) if isinstance(head, Mapping) else {}
+    nms = found.get("nms")
+    return {
+        "nms": {**nms, **_PICODET_NMS} if isinstance(nms, dict) else {},
+        "fpn_stride": tuple(found.get("fpn_stride", ())),
+    }
 
 
 def _family(architecture: str) -> tuple[str, int]:

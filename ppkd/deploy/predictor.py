@@ -29,7 +29,7 @@ class Predictor(Pipeline):
         enable_mkldnn: bool = False,
     ) -> None:
         path = Path(model_dir) / FILE_NAME
-        self.config = InferConfig.read(path)
+        self.config = InferConfig.read(path).at_one_size()
         self.config.check_files(model_files(Path(model_dir)))
         engine = InferenceEngine(
             model_dir,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ppkd.data.image import read_image
 from ppkd.data.pixels import fill_to
+from ppkd.data.transforms.base import MIRRORED
 from ppkd.deploy.steps import Sample, Step, build_step, target_size
 from ppkd.utils.errors import ConfigError
 
@@ -56,16 +57,23 @@ class Preprocess:
         """One picture, decoded (if it is a file) and prepared; raises :class:`DataError` naming a broken file."""
         sample = self.decoded(picture)
         decoded = sample["image"]
-        for step in self.steps:
-            sample = step(sample)
-        return Prepared(decoded, sample)
+        prepared, *views = _run(self.steps, sample)
+        return Prepared(decoded, {**prepared, "views": views} if views else prepared)
 
     def decoded(self, picture: Picture) -> Sample:
         """The sample before any step: ``image`` uint8 (H, W, 3); raises :class:`DataError` naming a broken file."""
         return _sample(picture if isinstance(picture, np.ndarray) else read_image(picture))
 
-    def collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
-        """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size."""
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """The model's inputs; images get zeros at the right and bottom up to the largest or the fixed size.
+
+        Where samples have ``views``, their inputs stand under that name, one batch for each.
+        """
+        views = zip(*(sample.get("views", ()) for sample in samples), strict=True)
+        further = [{**self._collate(view), MIRRORED: MIRRORED in view[0]} for view in views]
+        return {**self._collate(samples), **({"views": further} if further else {})}
+
+    def _collate(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         images = [sample["image"] for sample in samples]
         height, width = np.max([self.least_size, *(image.shape[1:] for image in images)], axis=0)
         return {
@@ -80,13 +88,19 @@ def _sample(image: NDArray[np.uint8]) -> Sample:
     return {"image": image, "im_shape": shape, "scale_factor": np.ones(2, np.float32)}
 
 
+def _run(steps: Sequence[Step], sample: Sample) -> list[Sample]:
+    """``sample`` after all ``steps``, in all its views."""
+    views = [sample]
+    for step in steps:
+        views = [made for view in views for made in step(view)]
+    return views
+
+
 def _try_steps(steps: Sequence[Step], source: str) -> None:
     """Raise :class:`ConfigError` unless ``steps`` make an input (3, H, W) of a picture."""
     sample = _sample(np.zeros((8, 8, 3), np.uint8))
     try:
-        for step in steps:
-            sample = step(sample)
-        shape = sample["image"].shape
+        shape = _run(steps, sample)[0]["image"].shape
     except Exception as error:  # OpenCV and NumPy raise many kinds
         reason = " ".join(str(error).split())
         raise ConfigError(f"{source}: the steps of Preprocess do not work one after another: {reason}") from error

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.deploy.merge import Method, Overlap, merge
 from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Picture, Prepared
+from ppkd.models.postprocess.merge import Method, Overlap, merge
 
 
 @dataclass(frozen=True)

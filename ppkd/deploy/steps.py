@@ -6,14 +6,17 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ppkd.data import pixels
+from ppkd.data.transforms.base import MIRRORED
 from ppkd.utils.errors import ConfigError, nearest
 
 Sample = dict[str, Any]
 """``image``, ``im_shape`` and ``scale_factor`` as in the readers."""
-Step = Callable[[Sample], Sample]
+Step = Callable[[Sample], list[Sample]]
+"""Gives the changed sample, or several views of it."""
 
 INTERPOLATIONS = range(5)
 _LONGEST = 1 << 14
@@ -60,14 +63,11 @@ def _resize(target_size: int | Sequence[int], keep_ratio: bool = True, interp: i
     if interp not in INTERPOLATIONS:
         raise ConfigError(f"interp is {interp}, expected one of {[*INTERPOLATIONS]}")
 
-    def step(sample: Sample) -> Sample:
+    def step(sample: Sample) -> list[Sample]:
         image, y, x = pixels.resize(sample["image"], target, keep_ratio=bool(keep_ratio), interp=interp)
         shape = np.array(image.shape[:2], np.float32)
-        return {
-            "image": image,
-            "im_shape": shape,
-            "scale_factor": sample["scale_factor"] * np.array([y, x], np.float32),
-        }
+        scale = sample["scale_factor"] * np.array([y, x], np.float32)
+        return [{**sample, "image": image, "im_shape": shape, "scale_factor": scale}]
 
     return step
 
@@ -85,17 +85,17 @@ def _normalise(
         raise ConfigError(f"mean and std need three numbers each, std none of them 0, not {mean} and {std}")
     plain = norm_type == "none"
     factors = pixels.normalising((0, 0, 0) if plain else mean, (1, 1, 1) if plain else std, is_scale=bool(is_scale))
-    return lambda sample: {**sample, "image": pixels.normalise(sample["image"], factors)}
+    return lambda sample: [{**sample, "image": pixels.normalise(sample["image"], factors)}]
 
 
 def _permute() -> Step:
-    return lambda sample: {**sample, "image": pixels.channels_first(sample["image"])}
+    return lambda sample: [{**sample, "image": pixels.channels_first(sample["image"])}]
 
 
 def _pad_stride(stride: int = 0) -> Step:
     if not isinstance(stride, int) or stride > _LONGEST:
         raise ConfigError(f"stride is {stride}: expected at most {_LONGEST}, sides of more are refused")
-    return lambda sample: {**sample, "image": pixels.fill_to_multiple(sample["image"], stride)}
+    return lambda sample: [{**sample, "image": pixels.fill_to_multiple(sample["image"], stride)}]
 
 
 def _pad(
@@ -108,12 +108,28 @@ def _pad(
         raise ConfigError(f"pad_mode is {pad_mode}: only 0, the picture at the top left, keeps boxes in place")
     fixed = None if size is None else _size(size)
 
-    def step(sample: Sample) -> Sample:
+    def step(sample: Sample) -> list[Sample]:
         height, width = sample["image"].shape[:2]
         canvas = fixed or (pixels.next_multiple(height, size_divisor), pixels.next_multiple(width, size_divisor))
         if canvas[0] < height or canvas[1] < width:
             raise ConfigError(f"Pad.size {list(canvas)} is smaller than an image of {height} x {width}; resize before")
-        return {**sample, "image": pixels.on_canvas(sample["image"], canvas, (0, 0), tuple(fill_value))}
+        return [{**sample, "image": pixels.on_canvas(sample["image"], canvas, (0, 0), tuple(fill_value))}]
+
+    return step
+
+
+def _several_sizes(
+    origin_target_size: int | Sequence[int] = (800, 1333),
+    target_size: Sequence[int | Sequence[int]] = (),
+    interp: int = 1,
+    use_flip: bool = True,
+) -> Step:
+    first, *others = [_resize(size, interp=interp) for size in (origin_target_size, *target_size)]
+
+    def step(sample: Sample) -> list[Sample]:
+        [plain] = first(sample)
+        mirrored = [{**plain, "image": cv2.flip(plain["image"], 1), MIRRORED: True}] if use_flip else []
+        return [plain, *mirrored, *(made for resize in others for made in resize(sample))]
 
     return step
 
@@ -124,4 +140,5 @@ STEPS: dict[str, Callable[..., Step]] = {
     "Permute": _permute,
     "PadStride": _pad_stride,
     "Pad": _pad,
+    "MultiscaleTestResize": _several_sizes,
 }

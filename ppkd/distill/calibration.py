@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import paddle
@@ -38,6 +38,13 @@ def calibrate(model: DistillModel, updates: Iterable[Iterable[Batch]]) -> None:
     the same numbers. The student is used in the mode it is in, so that its moving statistics move in training mode.
     """
     meters = [meter for meter in (Units(model), Objects(model)) if meter.losses]
+    _show(model, meters, updates)
+    for meter in meters:
+        meter.settle()
+
+
+def _show(model: DistillModel, meters: Sequence[Meter], updates: Iterable[Iterable[Batch]]) -> None:
+    """Let the ``meters`` see ``updates`` until all have enough."""
     for batches in updates:
         asking = [meter for meter in meters if not meter.enough]
         if not asking:
@@ -48,8 +55,6 @@ def calibrate(model: DistillModel, updates: Iterable[Iterable[Batch]]) -> None:
                 meter.add(batch, record)
         for meter in asking:
             meter.updates += 1
-    for meter in meters:
-        meter.settle()
 
 
 class Meter(ABC):
@@ -68,6 +73,10 @@ class Meter(ABC):
     @abstractmethod
     def add(self, batch: Batch, record: Record) -> None:
         """Take in a ``batch`` of which ``record`` is the student's."""
+
+    def see(self, updates: Iterable[Iterable[Batch]]) -> None:
+        """Take in ``updates`` until it is enough."""
+        _show(self._model, [self], updates)
 
     @abstractmethod
     def settle(self) -> None:
@@ -123,6 +132,10 @@ class Objects(Meter):
             counted = positives(own, self._model.student.assign(own, truth), truth)
         self._found = {stride: count + self._found.get(stride, 0.0) for stride, count in counted.items()}
         self.images += truth.boxes.shape[0]
+
+    def local(self) -> dict[int, float]:
+        """The places of each stride that this process saw; this waits for the device."""
+        return {stride: count.item() for stride, count in self._found.items()}
 
     def by_stride(self) -> dict[int, float]:
         """The places of all processes, which all must ask; this waits for the device."""

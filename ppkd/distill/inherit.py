@@ -41,7 +41,10 @@ def _difference(own: Tensor, other: Tensor | None) -> str:
 
 def inherit_part(student: Detector, teacher: Detector, part: str, slim: Config) -> None:
     """Give the student the teacher's ``part``; raises :class:`ConfigError` unless all names and shapes are equal."""
-    own, other = student.part(part).state_dict(), teacher.part(part).state_dict()
+    try:
+        own, other = student.part(part).state_dict(), teacher.part(part).state_dict()
+    except ConfigError as error:
+        raise ConfigError(f"{slim.where('student.inherit')}: student.inherit names {part}, but {error}") from error
     shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (own, other)]
     if shapes[0] != shapes[1]:
         differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())

@@ -9,6 +9,7 @@ from typing import ClassVar, TypedDict, Unpack
 
 from paddle import Tensor, nn
 
+from ppkd.distill.balance import Share
 from ppkd.distill.pairing import checked_pairs
 from ppkd.distill.preparation import Material
 from ppkd.distill.schedule import WeightSchedule
@@ -23,14 +24,15 @@ class Wiring(TypedDict, total=False):
     """The settings that every distillation loss has.
 
     Keys:
-        weight: factor on the loss in the total, by default the loss's published one.
+        weight: factor on the loss in the total, by default the loss's published one; or ``{share: 0.5}``, so much that
+            the loss's gradient is that part of the task's, see :class:`ppkd.distill.balance.Balance`.
         schedule: how the weight changes with the epoch.
         scale: the unit of feature maps, by default ``none``, see :class:`ppkd.distill.wiring.FeatureSettings`.
         project: what adapts the student's feature maps, by default ``needed``, see there.
         levels: how much the levels of a pyramid weigh, by default ``all`` the same, see there.
     """
 
-    weight: float
+    weight: float | Share
     schedule: WeightSchedule | None
     scale: Scale
     project: Project
@@ -93,7 +95,10 @@ class DistillLoss(nn.Layer):
         asker = type(self).__name__
         self.consumes = tuple(consumes)
         self.needs = needs or Needs()
-        self.weight = wiring.get("weight", self.default_weight)
+        weight = wiring.get("weight", self.default_weight)
+        self.gradient_share = weight.share if isinstance(weight, Share) else None
+        """How many times the task's gradient it shall have, where that is to decide its weight."""
+        self.weight = 1.0 if isinstance(weight, Share) else weight
         self.schedule = wiring.get("schedule") or WeightSchedule()
         for spec, abilities in ((student, self.needs.student), (teacher, self.needs.teacher)):
             spec.require(self.consumes, asker, kind=kind)
@@ -113,7 +118,8 @@ class DistillLoss(nn.Layer):
         settings = FeatureSettings(
             wiring.get("scale", "none"), wiring.get("project", "needed"), wiring.get("levels", "all")
         )
-        features = {name: pairs for name, pairs in self.pairs.items() if student.entries[name].role == "feature"}
+        maps = student.of("feature", kind="grid")
+        features = {name: pairs for name, pairs in self.pairs.items() if name in maps}
         check_settings(type(self).__name__, settings, features, [*self.needs.student, *self.needs.teacher])
         if settings.levels == "objects" and not self.by_level:
             raise ConfigError(f"{type(self).__name__} is no sum over levels, which could weigh: leave levels out")
@@ -144,5 +150,5 @@ class DistillLoss(nn.Layer):
         return bool(self.weight) and not self.schedule.ended(epoch) and self.due(epoch)
 
     def weight_at(self, epoch: float) -> float:
-        """The weight in force at ``epoch``."""
+        """The weight in force at ``epoch``; of a loss with a share the factor on what the balance gives."""
         return self.weight * self.schedule.factor(epoch)

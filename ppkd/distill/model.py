@@ -10,6 +10,8 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.data.training_set import TrainingSet
+from ppkd.distill.balance import Balance
+from ppkd.distill.gradients import gradients, neck_parameters
 from ppkd.distill.labelled import labelled_images
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.preparation import Material
@@ -52,6 +54,10 @@ class DistillModel(nn.Layer):
         self.losses = nn.LayerDict(dict(losses))
         self._learns_from = dict(learns_from or {})
         self._progress = Progress()
+        shares = {name: loss.gradient_share for name, loss in losses.items() if loss.gradient_share is not None}
+        self.balance = Balance(shares) if shares else None
+        if shares and not neck_parameters(student):
+            raise ConfigError(f"losses.{next(iter(shares))}.weight is a share, but nothing of the neck is trained")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The student's task losses, every weighted distillation loss, and their sum under ``loss``.
@@ -61,6 +67,9 @@ class DistillModel(nn.Layer):
         losses = dict(self.losses.items())
         counted = {name: loss for name, loss in losses.items() if loss.weight_at(self._progress.epoch)}
         seen = self._compare(batch, losses, self._asked(counted))
+        if self.balance is not None and self.balance.probing and paddle.is_grad_enabled():
+            asked = [seen.raw.get(name) for name in self.balance.shares]
+            self.balance.add(gradients([seen.total, *asked], neck_parameters(self.student)))
         terms = {**seen.task, **seen.distilled}
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
@@ -89,10 +98,10 @@ class DistillModel(nn.Layer):
             part = {name: known.of(one) for name, one in teachers.items()}
             labelled = self._view(own, part, boxes, targets)
         with full_precision():
-            distilled = self._distill(losses, everything, labelled)
+            distilled, raw, given = self._distill(losses, everything, labelled)
         for name in distilled.keys() & {*task, "loss"}:
             raise ConfigError(f"losses.{name}: the student has a loss term of that name; choose another key")
-        return Comparison(record, teachers, task, distilled)
+        return Comparison(record, teachers, task, distilled, raw, given)
 
     @property
     def teacher(self) -> Teacher:
@@ -107,10 +116,22 @@ class DistillModel(nn.Layer):
         """The bare student, as shipped."""
         return self.student
 
-    def set_progress(self, epoch: float) -> None:
-        """Tell the weight schedules and the student where training is; 1.5 is the middle of the second epoch."""
+    def set_progress(self, epoch: float, step: int | None = None) -> None:
+        """Tell the schedules, the balance and the student where training is; 1.5 is the middle of the second epoch.
+
+        Weights that hold a share are found and change in the course of updates whose number, ``step``, is given.
+        """
         self._progress = Progress(epoch)
-        self.student.set_progress(epoch)
+        self.student.set_progress(epoch, step)
+        if self.balance is not None and step is not None:
+            self.balance.begin(epoch, step)
+
+    def weight_of(self, name: str) -> float | Tensor:
+        """The weight of that loss now, a scalar."""
+        weight = self.losses[name].weight_at(self._progress.epoch)
+        if self.balance is None or name not in self.balance.shares:
+            return weight
+        return weight * self.balance.weight(name)
 
     def due(self, epoch: int) -> bool:
         """Whether :meth:`prepare` must be called before the first step of ``epoch``."""
@@ -139,22 +160,26 @@ class DistillModel(nn.Layer):
         sides = {name: Side(record, self.teachers[name].abilities()) for name, record in teachers.items()}
         return View(Side(student, self.student.abilities(), targets), sides, truth)
 
-    def _distill(self, losses: Mapping[str, DistillLoss], everything: View, labelled: View | None) -> dict[str, Tensor]:
-        """The weighted losses; those that need ground truth get the labelled images alone, or are left out.
+    def _distill(
+        self, losses: Mapping[str, DistillLoss], everything: View, labelled: View | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Given]]:
+        """The weighted losses, the unweighted ones, and what these were given.
 
-        A loss whose weight is 0 is not computed, see :func:`nothing_of`.
+        Those that need ground truth get the labelled images alone, or are left out. One whose weight is 0 is not
+        computed, see :func:`nothing_of`.
         """
-        terms = {}
+        terms, raw, given = {}, {}, {}
         for name, loss in losses.items():
             view = labelled if loss.needs_truth else everything
-            weight = loss.weight_at(self._progress.epoch)
-            if view is not None and weight == 0:
+            if view is not None and loss.weight_at(self._progress.epoch) == 0:
                 terms[name] = nothing_of(loss, view.student.record)
             elif view is not None:
                 student = view.student.given(loss.needs.student)
                 teacher = view.teachers[self.teacher_of(name)].given(loss.needs.teacher)
-                terms[name] = weight * loss(student, teacher, view.truth, self._progress)
-        return terms
+                given[name] = Given(student, teacher, view.truth)
+                raw[name] = loss(student, teacher, view.truth, self._progress)
+                terms[name] = self.weight_of(name) * raw[name]
+        return terms, raw, given
 
 
 def nothing_of(loss: DistillLoss, record: Record) -> Tensor:
@@ -176,10 +201,29 @@ class View:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What one loss was given."""
+
+    student: Side
+    teacher: Side
+    truth: Truth
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """One batch: all records, the terms of the task, and the weighted terms of the distillation."""
+    """One batch: all records, the terms of the task, and those of the distillation, weighted and unweighted.
+
+    What weighs nothing at present has no unweighted term; ``given`` is what the others were computed from.
+    """
 
     student: Record
     teachers: dict[str, Record]
     task: dict[str, Tensor]
     distilled: dict[str, Tensor]
+    raw: dict[str, Tensor]
+    given: dict[str, Given]
+
+    @property
+    def total(self) -> Tensor | None:
+        """The sum of the task's terms; ``None`` without labelled images."""
+        return paddle.add_n(list(self.task.values())) if self.task else None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import paddle
+
+from ppkd.distill.calibration import Objects
+from ppkd.distill.effects import Effect, effects, remedies, suspicious
 from ppkd.distill.model import DistillModel
 from ppkd.distill.preflight_report import pair_table, term_table
-from ppkd.structures import Batch
+from ppkd.distill.side import Progress
+from ppkd.structures import Batch, Record
 from ppkd.utils.errors import TrainingError
 from ppkd.utils.logger import get_logger
 
-DWARFS = 100.0
-"""A distillation term is remarked on when it is so many times the sum of the task losses; published weights of feature
-losses may begin at ten or twenty times."""
 FINGERPRINT = 12
 
 logger = get_logger(__name__)
@@ -22,15 +25,18 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class FirstLosses:
-    """The terms of one batch: the task's, the distillation's weighted ones, and the weights of these."""
+    """The terms of one batch: the task's, the distillation's weighted ones, the weights of these, what they do to the
+    student, and what to change."""
 
     task: Mapping[str, float]
     distilled: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    effects: Mapping[str, Effect] = field(default_factory=dict)
+    remedies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def report(self) -> None:
         """Log them as a table."""
-        logger.info("First losses:\n%s", term_table(self.task, self.distilled, self.weights))
+        logger.info("First losses:\n%s", term_table(self.task, self.distilled, self.weights, self.effects))
 
     def check(self) -> None:
         """Warn of terms that are nothing or everything; raise :class:`TrainingError` for one that is not finite."""
@@ -43,22 +49,27 @@ class FirstLosses:
         for name, value in self.distilled.items():
             if value == 0:
                 self._remark_on_zero(name)
-            else:
-                self._compare(name, value, sum(self.task.values()))
+            for remedy in self.remedies.get(name, ()):
+                logger.warning("losses.%s: %s", name, remedy)
+
+    def data(self) -> dict[str, Any]:
+        """All of it as json has it."""
+        distilled = {
+            name: {
+                "value": value,
+                "weight": self.weights[name],
+                **(self.effects[name].data() if name in self.effects else {}),
+                "remedies": list(self.remedies.get(name, ())),
+            }
+            for name, value in self.distilled.items()
+        }
+        return {"task": dict(self.task), "distilled": distilled}
 
     def _remark_on_zero(self, name: str) -> None:
         if self.weights[name] == 0:
             logger.info("losses.%s is switched off by its weight or schedule at this epoch", name)
         else:
             logger.warning("losses.%s is exactly 0 on the first batch: it teaches nothing there", name)
-
-    @staticmethod
-    def _compare(name: str, value: float, total: float) -> None:
-        if total > 0 and abs(value) > DWARFS * total:
-            logger.warning(
-                "losses.%s is %.1f times the task's losses (%.4g to %.4g): lower losses.%s.weight unless you mean that",
-                *(name, abs(value) / total, value, total, name),
-            )
 
 
 def check_teachers(model: DistillModel, names: tuple[str, ...]) -> None:
@@ -99,25 +110,53 @@ def _compare_names(model: DistillModel, name: str, of_teacher: tuple[str, ...], 
     logger.warning("The %s was trained on other classes, %s; TrainDataset has %s", name, taught, has)
 
 
-def first_losses(model: DistillModel, batch: Batch, epoch: int, *, prepared: bool) -> FirstLosses:
+def first_losses(
+    model: DistillModel, batch: Batch, epoch: int, *, prepared: bool, updates: Iterable[Iterable[Batch]] = ()
+) -> FirstLosses:
     """The terms of ``batch`` at the start of ``epoch``, logged with a table of what is compared.
 
-    Losses that prepare themselves for ``epoch`` are left out unless they are ``prepared`` already.
+    Losses that prepare themselves for ``epoch`` are left out unless they are ``prepared`` already. Batches of
+    ``updates`` are read where levels seem to be without objects.
     """
     model.set_progress(float(epoch))
     ready = {name: loss for name, loss in model.losses.items() if prepared or not loss.prepares(epoch)}
-    seen = model.compare(batch, ready)
+    with paddle.enable_grad():
+        seen = model.compare(batch, ready)
+        found = effects(model, seen, Progress(float(epoch)))
     logger.info(
         "What is compared:\n%s",
         pair_table(ready, seen.student, {name: seen.teachers[model.teacher_of(name)] for name in ready}),
     )
     for name in model.losses.keys() - ready.keys():
         logger.info("losses.%s is not computed yet: it prepares itself from the training set first", name)
+    positives = _positives(model, batch, seen.student, found, updates)
     return FirstLosses(
         {name: term.item() for name, term in seen.task.items()},
         {name: term.item() for name, term in seen.distilled.items()},
-        {name: loss.weight_at(epoch) for name, loss in ready.items()},
+        {name: float(model.weight_of(name)) for name in ready},
+        found,
+        {name: remedies(name, ready[name], effect, positives) for name, effect in found.items()},
     )
+
+
+def _positives(
+    model: DistillModel,
+    batch: Batch,
+    record: Record,
+    found: Mapping[str, Effect],
+    updates: Iterable[Iterable[Batch]],
+) -> dict[int, float]:
+    """The places of each stride that answer for objects of ``batch``, and of more images where that leaves a doubt.
+
+    They are those that this process sees.
+    """
+    if not suspicious(model.losses, found, {}):
+        return {}
+    objects = Objects(model, {})
+    objects.add(batch, record)
+    if suspicious(model.losses, found, objects.local()):
+        objects.see(updates)
+    return objects.local()
 
 
 def _shown(names: tuple[str, ...]) -> str:

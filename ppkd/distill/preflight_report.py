@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from paddle import nn
     from rich.table import Table
 
+    from ppkd.distill.effects import Effect
     from ppkd.distill.loss import DistillLoss
 
 WIDTH = 120
+MAIN_LEVELS = 2
 
 
 def pair_table(losses: Mapping[str, DistillLoss], student: Record, teachers: Mapping[str, Record]) -> str:
@@ -38,16 +41,37 @@ def pair_table(losses: Mapping[str, DistillLoss], student: Record, teachers: Map
     return _text(table)
 
 
-def term_table(task: Mapping[str, float], distilled: Mapping[str, float], weights: Mapping[str, float]) -> str:
-    """One row for every loss term: its value, weighted, its weight, and how it compares to the task's sum."""
-    table = _table("term", "value", "weight", "of the task's losses")
-    total = sum(task.values())
+def term_table(
+    task: Mapping[str, float],
+    distilled: Mapping[str, float],
+    weights: Mapping[str, float],
+    effects: Mapping[str, Effect],
+) -> str:
+    """One row for every loss term: its value, weighted, its weight, and what it does to the student.
+
+    That is its gradient on the neck as a multiple of that of the task's losses and their cosine, the strides that most
+    of its value comes from, and its most concentrated attention.
+    """
+    table = _table("term", "value", "weight", "gradient", "cosine", "from strides", "attention")
     for name, value in task.items():
-        table.add_row(name, f"{value:.6g}", "", "")
+        table.add_row(name, f"{value:.6g}", *[""] * 5)
     for name, value in distilled.items():
-        share = f"{value / total:.3g} x" if total > 0 else "-"
-        table.add_row(name, f"{value:.6g}", f"{weights[name]:g}", share)
+        effect = effects.get(name)
+        cells = [""] * 4 if effect is None else _effect(effect)
+        table.add_row(name, f"{value:.6g}", f"{weights[name]:.4g}", *cells)
     return _text(table)
+
+
+def _effect(effect: Effect) -> list[str]:
+    levels = sorted(effect.levels.items(), key=lambda item: -item[1])[:MAIN_LEVELS]
+    main = max(effect.attentions, key=lambda one: one.largest / one.count, default=None)
+    attention = "" if main is None else f"{main.kind} {main.largest:.3g} of {main.count} ({main.stride})"
+    return [
+        f"{effect.gradient:.3g} x task" if math.isfinite(effect.gradient) else "-",
+        f"{effect.cosine:.2f}" if math.isfinite(effect.cosine) else "-",
+        ", ".join(f"{stride}: {100 * share:.0f} %" for stride, share in levels),
+        attention,
+    ]
 
 
 def _adapters(loss: DistillLoss) -> list[str]:

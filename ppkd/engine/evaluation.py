@@ -12,6 +12,7 @@ import paddle
 
 from ppkd.engine.protocols import LosesImages
 from ppkd.engine.random_state import batches_apart
+from ppkd.models.views import detect
 from ppkd.report.complexity import evaluation_mode
 from ppkd.structures import Batch
 from ppkd.utils import processes
@@ -53,7 +54,7 @@ def evaluate(model: Any, loader: Iterable[Batch], metric: Metric) -> dict[str, f
     total = len(loader) if isinstance(loader, Sized) else None
     with evaluation_mode(model), paddle.no_grad(), progress("Evaluation", total) as bar:
         for index, batch in enumerate(batches_apart(loader)):
-            metric.update(batch, model.predict(batch))
+            metric.update(batch, detect(model, batch))
             images += batch["image"].shape[0]
             bar.advance()
             if index % LINE_EVERY == 0:

@@ -20,8 +20,8 @@ class Trainable(Protocol):
     def deployable(self) -> nn.Layer:
         """The bare detector."""
 
-    def set_progress(self, epoch: float) -> None:
-        """Tell where training is; 1.5 is the middle of the second epoch."""
+    def set_progress(self, epoch: float, step: int) -> None:
+        """Tell before each update where training is: 1.5 is the middle of the second epoch, ``step`` counts updates."""
 
     def due(self, epoch: int) -> bool:
         """Whether ``epoch`` begins with :meth:`prepare`."""

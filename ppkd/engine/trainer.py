@@ -92,7 +92,7 @@ class Trainer:
     def run_step(self, batches: Sequence[Batch], rate: float) -> None:
         """One update on ``batches`` at learning rate ``rate``, unless a loss or gradient of them is not finite."""
         at = self.position
-        self.model.set_progress(at.epoch + at.batch / len(self.loader))
+        self.model.set_progress(at.epoch + at.batch / len(self.loader), at.step)
         terms = self.update(batches, rate, at)
         if terms is not None:
             self.events.losses.add(terms)

@@ -69,6 +69,11 @@ class Update:
         self.optimizer.clear_grad()
         return terms if admitted else None
 
+    def rehearse(self, batches: Sequence[Batch]) -> None:
+        """Both passes of an update on ``batches`` without the update: no weight changes, no gradients are left."""
+        self._gradients(batches, lambda batch, terms: None)
+        self.optimizer.clear_grad(set_to_zero=False)
+
     def casting(self) -> AbstractContextManager[Any]:
         """Where a forward pass runs."""
         return self.precision.casting()

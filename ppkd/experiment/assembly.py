@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from ppkd.data import Loader, build_loader
 from ppkd.distill import DistillModel
+from ppkd.distill.balance_log import BalanceLog
 from ppkd.engine import environment, precision
 from ppkd.engine.checkpoint import Checkpointer, Identity
 from ppkd.engine.ema import ModelEMA
+from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.preparation import Preparation
 from ppkd.engine.protocols import Trainable
 from ppkd.engine.random_state import seed_everything
@@ -67,11 +69,16 @@ def assemble(experiment: Experiment) -> Assembly:
         checkpointer=Checkpointer(experiment.folder, update, identity=_identity(experiment, names, schedule)),
         hooks=[
             Preparation(training_set(experiment, images.labelled)),
+            *_balance_log(models.distilled),
             *build_hooks(experiment, gpu=gpu, names=names),
         ],
         accumulate=settings.gradient_accumulation_steps,
     )
     return Assembly(experiment, trainer, loader, models.distilled)
+
+
+def _balance_log(model: DistillModel | None) -> list[Hook]:
+    return [] if model is None or model.balance is None else [BalanceLog(model.balance)]
 
 
 def _loader(experiment: Experiment, images: Images) -> Loader:

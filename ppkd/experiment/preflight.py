@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import paddle
 from paddle import nn
@@ -20,14 +22,17 @@ from ppkd.experiment.assembly import Assembly
 from ppkd.models.modes import statistics_kept
 from ppkd.structures import Batch
 from ppkd.utils import processes
+from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import TrainingError
 from ppkd.utils.logger import get_logger
+
+REPORT = "preflight.json"
 
 logger = get_logger(__name__)
 
 
-def run_preflight(assembly: Assembly) -> None:
-    """Examine the run that is about to begin, and report; nothing of it changes.
+def run_preflight(assembly: Assembly) -> FirstLosses:
+    """Examine the run that is about to begin, and report; nothing of it changes. Returns what was seen of the losses.
 
     Parameters, buffers, modes, random streams and the loader's position are the same afterwards. The teacher is
     evaluated at the start of a run, not of a resumed one.
@@ -42,7 +47,8 @@ def run_preflight(assembly: Assembly) -> None:
         if distilled is not None:
             check_teachers(distilled, assembly.loader.dataset.class_names)
         batch = _first_batch(assembly, settings.batch)
-        _first_losses(assembly, batch).check()
+        losses = _first_losses(assembly, batch)
+        losses.check()
         if settings.batch is not None:
             check_gradients(assembly.trainer.update, batch)
         resumed = experiment.options.resume is not None
@@ -55,6 +61,13 @@ def run_preflight(assembly: Assembly) -> None:
                 starts=experiment.starts_trained,
             )
     logger.info("Preflight: %.1f s", time.perf_counter() - started)
+    return losses
+
+
+def write_report(folder: Path, losses: FirstLosses) -> None:
+    """Write what was seen of the losses to ``preflight.json`` in the run's ``folder``."""
+    with atomic_open(folder / REPORT) as stream:
+        stream.write(json.dumps(losses.data(), indent=1).encode())
 
 
 @contextmanager
@@ -102,7 +115,9 @@ def _first_losses(assembly: Assembly, batch: Batch) -> FirstLosses:
     trainer.model.train()
     with trainer.update.casting():
         if assembly.distilled is not None:
-            losses = first_losses(assembly.distilled, batch, at.epoch, prepared=at.batch > 0)
+            loader = assembly.loader
+            updates = (loader.update(at.epoch, number) for number in range(len(loader)))
+            losses = first_losses(assembly.distilled, batch, at.epoch, prepared=at.batch > 0, updates=updates)
         else:
             terms = trainer.model(batch)
             losses = FirstLosses({name: term.item() for name, term in terms.items() if name != "loss"})

@@ -16,7 +16,7 @@ from ppkd.experiment.calibration import run_calibration
 from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
-from ppkd.experiment.preflight import run_preflight
+from ppkd.experiment.preflight import run_preflight, write_report
 from ppkd.utils import processes
 from ppkd.utils.errors import PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
@@ -51,13 +51,16 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
         trainer = assembly.trainer
         if options.resume is not None:
             trainer.resume(options.resume, force=options.force)
+        losses = None
         if trainer.position.epoch >= trainer.epochs:
             logger.info("All %d epochs are done; train longer with -o epoch=...", trainer.epochs)
         else:
             run_calibration(assembly)
-            run_preflight(assembly)
+            losses = run_preflight(assembly)
         if not options.dry_run:
             claim(experiment)
+            if losses is not None and processes.is_first():
+                write_report(folder.path, losses)
             trainer.train()
     return folder.path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from ppkd.utils.errors import WeightsError
 from ppkd.utils.serialization import read_weights
 
 _LISTED = 10
-_BACKBONE = "backbone."
+_BACKBONE, _SECOND_STAGE = "backbone.", "bbox_head.head."
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def load_pretrain(model: nn.Layer, source: str | os.PathLike[str]) -> LoadReport
     """Start ``model`` from a detector's weights, or its ``backbone`` from an ImageNet classifier's.
 
     A classifier's names have no ``backbone.`` before them; its last layer, and heads of another number of classes, are
-    left out and named in the report.
+    left out and named in the report. A last stage that is the detector's second one, not its backbone's, starts there.
 
     Raises:
         WeightsError: the file is missing, unsafe or damaged, or nothing in it fits the model.
@@ -89,7 +89,14 @@ def load_pretrain(model: nn.Layer, source: str | os.PathLike[str]) -> LoadReport
     of_backbone = {name for name in arrays if _BACKBONE + name in names}
     if len(of_backbone) > len(arrays.keys() & names):
         arrays = {(_BACKBONE + name if name in of_backbone else name): array for name, array in arrays.items()}
+    arrays = {_in_second_stage(name, names): array for name, array in arrays.items()}
     return _load(model, arrays, str(source), strict=False)
+
+
+def _in_second_stage(name: str, names: Collection[str]) -> str:
+    """What a model with these ``names`` calls a file's ``name``: the one in its second stage, if there is no other."""
+    there = _SECOND_STAGE + name.removeprefix(_BACKBONE)
+    return there if name not in names and there in names else name
 
 
 def _load(model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str, strict: bool) -> LoadReport:

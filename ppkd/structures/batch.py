@@ -13,6 +13,8 @@ Keys are PaddleDetection's (N images in the batch, image i has k_i boxes, k_i ma
 ``difficult``    list of N int64 (k_i,)         VOC's difficult flag
 ``gt_score``     list of N float32 (k_i,)       mixing weight of a box (mixup), absent means ones
 ``labelled``     bool (N,)                      false for images without annotation, absent means all true
+``views``        list of batches                the same images at other sizes, for evaluation: without boxes, and with
+                                                ``mirrored``, a bool; absent means none
 =============== ============================== ====================================================
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ppkd.structures.specs import DetectorSpec
@@ -24,12 +24,14 @@ class Record:
         tensors: the tensors of each entry.
         real: which rows count, bool [N, R], where some are padding; None where all do, or where there are no rows.
         size: height and width of the network's input, int [2], where boxes are recorded in shares of it, else None.
+        beside: what the detector's own loss reads besides the entries, images first: queries that training adds.
     """
 
     spec: DetectorSpec
     tensors: Mapping[str, list[Tensor]]
     real: Tensor | None = None
     size: Tensor | None = None
+    beside: Mapping[str, list[Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.spec.entries) != set(self.tensors):
@@ -47,9 +49,12 @@ class Record:
         return tensors[0] if len(tensors) == 1 and self.spec.entries[name].kind == "rows" else tensors
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Record:
-        """The record with ``function`` applied to every tensor of its entries."""
-        changed = {name: [function(tensor) for tensor in tensors] for name, tensors in self.tensors.items()}
-        return replace(self, tensors=changed)
+        """The record with ``function`` applied to every tensor of its entries and beside them."""
+        changed, beside = (
+            {name: [function(tensor) for tensor in tensors] for name, tensors in group.items()}
+            for group in (self.tensors, self.beside)
+        )
+        return replace(self, tensors=changed, beside=beside)
 
     def images(self, index: Tensor) -> Record:
         """The record of the images at ``index``, int64 (M,), in that order."""

@@ -1,1 +1,1 @@
-"""Several runs that belong together: tables of methods, chains of teachers."""
+"""Several runs that belong together: tables of methods, chains of teachers, the search for a method."""

@@ -10,7 +10,7 @@ from ppkd.study.comparison import BASELINE, TEACHER, Comparison, read_comparison
 from ppkd.study.gains import Gain
 from ppkd.study.outcome import Outcome, Row, Trial, headings
 from ppkd.study.perform import Slots, perform_all
-from ppkd.study.report import write_comparison
+from ppkd.study.report import title_of, write_comparison
 from ppkd.study.runs import Run
 from ppkd.study.seeds import Rule, seconds_expected, seconds_spent
 from ppkd.study.settings import check_run
@@ -77,7 +77,7 @@ class _Study:
     def report(self, end: str) -> None:
         """Write it; ``end`` says why there are no more seeds."""
         rows = [Row(name, tuple(outcomes)) for name, outcomes in self._outcomes.items()]
-        title = f"{Path(self._settings.student).stem} from {Path(self._settings.teacher.config).stem}"
+        title = title_of(self._settings.student, self._settings.teacher.config)
         write_comparison(rows[0], rows[1], rows[2:], self.folder, title, end)
 
     def _of_seeds(self, seeds: Sequence[int]) -> dict[str, list[Trial]]:

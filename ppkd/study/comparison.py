@@ -110,9 +110,13 @@ def trials(settings: Comparison, name: str, seeds: Sequence[int], folder: Path) 
     return [_trial(settings, name, seed, count, folder) for seed in seeds for count in settings.threads or (None,)]
 
 
+def stem(name: str) -> str:
+    """What the names of a method's runs begin with, before a dash."""
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
 def _trial(settings: Comparison, name: str, seed: int, threads: int | None, folder: Path) -> Trial:
-    stem = re.sub(r"[^\w.-]+", "_", name)
-    own = f"{stem}-{seed}" if threads is None else f"{stem}-{seed}-t{threads}"
+    own = f"{stem(name)}-{seed}" if threads is None else f"{stem(name)}-{seed}-t{threads}"
     options = (*settings.options, *settings.student_options, f"seed={seed}")
     run = Run(own, settings.student, options, threads=threads)
     if name != BASELINE:

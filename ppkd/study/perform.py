@@ -15,6 +15,17 @@ from ppkd.utils.logger import get_logger
 logger = get_logger(__name__)
 
 
+class RunsFailed(TrainingError):
+    """Those of ``count`` runs that failed; ``names`` are theirs."""
+
+    def __init__(self, names: Sequence[str], count: int) -> None:
+        super().__init__(
+            f"{len(names)} of {count} runs failed: {', '.join(names)}. What is finished stays; the same command "
+            "goes on from there."
+        )
+        self.names = tuple(names)
+
+
 class Slots:
     """Where runs go: ``jobs`` at once, or one on each of ``gpus`` (the numbers CUDA knows them by).
 
@@ -53,7 +64,7 @@ class Slots:
 def perform_all(runs: Sequence[Run], folder: Path, slots: Slots) -> dict[str, dict[str, float]]:
     """The figures of all ``runs`` by name.
 
-    Raises :class:`TrainingError` naming those that failed, after the others are finished.
+    Raises :class:`RunsFailed` naming those that failed, after the others are finished.
     """
     figures, failures = {}, []
     with ThreadPoolExecutor(slots.count) as pool:
@@ -69,8 +80,5 @@ def perform_all(runs: Sequence[Run], folder: Path, slots: Slots) -> dict[str, di
             pool.shutdown(cancel_futures=True)
             raise
     if failures:
-        raise TrainingError(
-            f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. What is finished stays; the same "
-            "command goes on from there."
-        )
+        raise RunsFailed(failures, len(runs))
     return figures

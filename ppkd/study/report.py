@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ppkd.experiment.folder import CONFIG
 from ppkd.study.gains import Gain
 from ppkd.study.outcome import Outcome, Row, headings
 from ppkd.study.plot import plot_gains
@@ -96,6 +97,12 @@ def spread_lines(baseline: Row, headline: str) -> list[str]:
             deviation, extent = points(statistics.stdev(values)), points(max(values) - min(values))
             told.append(f"{name}: standard deviation {deviation}, from lowest to highest {extent} ({len(values)} runs)")
     return [f"The spread of {baseline.name}'s {headline}: {'; '.join(told)}."] if told else []
+
+
+def title_of(student: str, teacher: str) -> str:
+    """Both files by name; the resolved configuration of a run by that of its folder."""
+    names = [path.parent.name if path.name == CONFIG else path.stem for path in (Path(student), Path(teacher))]
+    return f"{names[0]} from {names[1]}"
 
 
 def _of_run(outcome: Outcome | None, alone: Outcome, headline: str) -> str:

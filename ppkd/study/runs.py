@@ -35,6 +35,7 @@ class Run:
         slim: the distillation's file.
         weights: trained weights; such a detector is evaluated only.
         threads: how many the operators compute on; the environment's number if not given.
+        after: name of the run from whose last checkpoint it goes on, with more epochs.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Run:
     slim: str | None = None
     weights: str | None = None
     threads: int | None = None
+    after: str | None = None
 
     def final(self, folder: Path) -> str:
         """Its trained weights once it is finished, in a study at ``folder``."""
@@ -101,10 +103,8 @@ class Run:
         command = itself.command_line("train", "-c", self.config)
         if self.slim is not None:
             command += ["--slim_config", self.slim]
-        if any((folder / self.name).glob("*.pdstates")):
-            command += ["-r", str(folder / self.name)]
-        else:
-            command.append("--overwrite")
+        begun = [name for name in (self.name, self.after) if name and any((folder / name).glob("*.pdstates"))]
+        command += ["-r", str(folder / begun[0])] if begun else ["--overwrite"]
         return [*command, "-o", f"save_dir={folder}", f"filename={self.name}", *self.options]
 
     def _evaluate(self, folder: Path) -> list[str]:

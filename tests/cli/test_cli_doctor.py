@@ -40,7 +40,9 @@ def lines(text):
 def test_a_sound_installation_has_a_line_for_everything_and_ends_with_0(sound, capsys):
     code, text = report(capsys)
     assert code == 0
-    assert {"Python", "ppkd", "paddlepaddle", "devices", "threads", "processor", "visualdl"} < set(lines(text))
+    assert {"Python", "ppkd", "paddlepaddle", "devices", "threads", "processor", "visualdl", "optuna"} < set(
+        lines(text)
+    )
     assert set(installation.requirements()) < set(lines(text))
     assert "CPU, NVIDIA H100" in lines(text)["devices"]
     assert re.search(r"ppkd +0\.1\.0 +\d{3} configurations in ", text)

@@ -20,7 +20,7 @@ from ppkd.models import build_detector
 from ppkd.models.layers.rep_vgg import RepVggBlock
 from ppkd.utils.errors import ConfigError
 
-DETECTORS = "FasterRCNN, GFL, PPYOLOE, PicoDet, RetinaNet, YOLOv3"
+DETECTORS = "DETR, FasterRCNN, GFL, PPYOLOE, PicoDet, RetinaNet, YOLOv3"
 
 
 @pytest.fixture
@@ -104,11 +104,6 @@ def test_a_repeated_key_of_a_published_file_is_noted_and_the_last_counts(
         ),
         ("ppyoloe/crn_mine", "UnsupTrainDataset={}", "semi-supervised training is not built; UnlabelledDataset"),
         ("ppyoloe/crn_mine", "CustomCSPPAN.use_trans=true", "SOD.* is not built; PP-YOLOE's files"),
-        (
-            "ppyoloe/crn_mine",
-            "TrainReader.sample_transforms.1={MultiscaleTestResize: {}}",
-            "at one scale: write Resize",
-        ),
         ("ppyoloe/crn_mine", "PPYOLOEHead.use_varifocal_loss=false", "use_varifocal_loss is false, expected True"),
         (
             "picodet/pico_mine",
@@ -126,9 +121,21 @@ def test_a_repeated_key_of_a_published_file_is_noted_and_the_last_counts(
             "PicoHeadV2.nms=SoftNMS",
             "SoftNMS is not among what PicoHeadV2.nms takes: .*MultiClassNMS",
         ),
-        ("faster_rcnn/c4", "use_gpu=false", "Res5Head is not among our heads: TwoFCHead|C4"),
-        ("faster_rcnn/c4", "BBoxHead.head=TwoFCHead", r"with_pool is not a setting of BBoxHead; .*\(C4\) is not built"),
+        ("faster_rcnn/c4", "BBoxHead.head=XConvNormHead", "XConvNormHead is not among our heads: Res5Head, TwoFCHead$"),
+        (
+            "faster_rcnn/c4",
+            "BBoxHead.cot_classes=20",
+            "cot_classes is not a setting of BBoxHead; training by label co-tuning is not",
+        ),
         ("faster_rcnn/c4", "FasterRCNN.backbone=SwinTransformer", "SwinTransformer is not among our backbones: CSPRes"),
+        (
+            "rtdetr/rtdetr_mine",
+            "DETR.transformer=DINOTransformer",
+            r"DINOTransformer is not among what DETR.transformer takes: RTDETRTransformer; of queries there is RT-DETR",
+        ),
+        ("rtdetr/rtdetr_mine", "DETR.neck=MaskHybridEncoder", "masks are not built; of queries there is RT-DETR"),
+        ("rtdetr/rtdetr_mine", "DETR.post_process_semi=x", "semi-supervised training is not built"),
+        ("rtdetr/rtdetr_mine", "use_focal_loss=false", "use_focal_loss is false, expected True"),
         ("slim/quant/yolo_mine_qat", "epoch=1", "a slim file is given with --slim_config, beside -c"),
     ],
 )
@@ -136,6 +143,48 @@ def test_what_is_not_here_is_answered_by_its_name(folder: Path, name: str, overr
     with pytest.raises(ConfigError, match=said) as error:
         check(load_config(folder / f"{name}.yml", [override]))
     assert "did you mean" not in str(error.value)
+
+
+def test_rtdetr_as_it_is_published(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_config(folder / "rtdetr/rtdetr_mine.yml")
+    with caplog.at_level(logging.INFO, logger="ppkd.config"):
+        check(config)
+    for idle in ("eval_size", "ema_filter_no_grad", "RTDETRTransformer (position_embed_type, feat_strides)"):
+        assert idle in caplog.text
+    spec = build_detector(config).spec()
+    assert [level.channels for level in spec.entries["neck"].levels] == [32] * 3
+    assert len(spec.entries["query_boxes"].levels) == 2
+
+
+def test_a_second_stage_of_the_backbones_last_blocks(folder: Path) -> None:
+    config = load_config(folder / "faster_rcnn/c4.yml")
+    check(config)
+    model = build_detector(config)
+    model.eval()
+    with paddle.no_grad():
+        record = model.extract({"image": paddle.randn([1, 3, 50, 70])})
+    assert [tuple(one.shape) for one in (*record["neck"], record.roi_features, record.roi_logits)] == [
+        (1, 256, 4, 5),
+        (1, 8, 256, 14, 14),
+        (1, 8, 81),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("BBoxHead.with_pool=false", "with_pool is false, but Res5Head gives maps: write with_pool: true"),
+        ("BBoxHead.head=TwoFCHead", "resolution is 14, but its head's resolution is 7"),
+        ("Res5Head.depth=50", "reads the 1024 channels of res4, but the maps have 256: set depth to the backbone's"),
+        (
+            "FasterRCNN.neck={name: FPN, out_channel: 8}",
+            r"\[16.0\], but the neck's levels have strides \[16, 32\]",
+        ),
+    ],
+)
+def test_parts_of_c4_that_do_not_fit(folder: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build_detector(load_config(folder / "faster_rcnn/c4.yml", [override]))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +201,7 @@ def test_an_override_at_the_wrong_place_is_told_the_right_one(folder: Path, over
         check(load_config(folder / "yolo/yolo_mine.yml", [override]))
 
 
-@pytest.mark.parametrize("override", ["ema_skip_names=1", "use_focal_loss=true", "tepm=2"])
+@pytest.mark.parametrize("override", ["ema_skip_names=1", "use_extra_data=true", "tepm=2"])
 def test_nothing_far_fetched_is_suggested(folder: Path, override: str) -> None:
     with pytest.raises(ConfigError, match=rf"^-o: {override.split('=')[0]} is not a key of a configuration$"):
         check(load_config(folder / "yolo/yolo_mine.yml", [override]))

@@ -10,7 +10,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppkd.models.assigners.place_targets import PlaceTargets
-from ppkd.models.backbones.resnet import ResNet
+from ppkd.models.backbones.mobilenet_v1 import MobileNetV1
 from ppkd.models.detectors.one_stage import TowerDetector
 from ppkd.models.heads.cell_grid import CellGrid
 from ppkd.models.heads.fcos_feat import FCOSFeat
@@ -120,7 +120,7 @@ class FCOSHead(TowerHead):
 
 
 class FCOS(TowerDetector[FCOSHead]):
-    """FCOS on the pyramid of a small residual network."""
+    """FCOS on the pyramid of a narrow MobileNet."""
 
 
 def decode(distances: Tensor, points: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def centreness(distances: Tensor) -> Tensor:
 
 def fcos(num_classes: int = 80) -> FCOS:
     """A small FCOS on strides 8, 16 and 32, randomly drawn."""
-    backbone = ResNet(depth=18, return_idx=(1, 2, 3))
+    backbone = MobileNetV1(scale=0.25)
     neck = FPN(in_specs=backbone.out_specs, out_channel=CHANNELS, extra_stage=0)
     towers = FCOSFeat(feat_in=CHANNELS, feat_out=CHANNELS, num_convs=2, norm_type=None)
     head = FCOSHead(in_specs=neck.out_specs, conv_feat=towers, num_classes=num_classes)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import paddle
 from fcos import fcos
+from mean_channels import MeanChannels
+from narrow import narrow
 from queries import queries
-from score_weighted import ScoreWeighted
 
-from ppkd.config import Config, build
-from ppkd.distill import DistillLoss
+from ppkd.config import Config, build, load_config
+from ppkd.distill import DistillLoss, FrozenTeacher
 from ppkd.distill.methods import CLASSES, example, registered
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
@@ -26,13 +27,16 @@ HEIGHT, WIDTH = 64, 96
 DETECTORS = registered(Detector)
 LOSSES = registered(DistillLoss)
 OWN_DETECTORS = {"FCOS": fcos, "TinyQueries": queries}
-OWN_LOSSES = {"ScoreWeighted": ScoreWeighted}
+OWN_LOSSES = {"MeanChannels": MeanChannels}
+ALL_DETECTORS = [*DETECTORS, *OWN_DETECTORS]
+ALL_LOSSES = [*LOSSES, *OWN_LOSSES]
 
 
 @cache
 def small_config(detector: str) -> Config:
-    """The smallest published configuration of a detector."""
-    return example(detector, CONFIGS)
+    """The smallest published configuration of a detector; instead of a ResNet it has a narrow MobileNet."""
+    cfg = example(detector, CONFIGS)
+    return load_config(cfg.path, ["pretrain_weights=null", f"num_classes={CLASSES}", *narrow(cfg)])
 
 
 @cache
@@ -51,6 +55,31 @@ def detector(name: str, seed: int) -> Detector:
     copied = deepcopy(_drawn(name, seed))
     paddle.seed(seed)
     return copied
+
+
+@cache
+def shared_teacher(name: str) -> tuple[Detector, str]:
+    """One detector for all tests with a teacher of that name, and its fingerprint, which nothing may change."""
+    model = detector(name, seed=1)
+    return model, FrozenTeacher(model).fingerprint()
+
+
+def shared_student(name: str) -> Detector:
+    """One detector for all tests that change no more of it than gradients and statistics, which are as if new."""
+    model, statistics = _shared_student(name)
+    for tensor, drawn in zip(model.buffers(), statistics, strict=True):
+        tensor.set_value(drawn)
+    for parameter in model.parameters():
+        parameter.clear_gradient(set_to_zero=False)
+    model.train()
+    paddle.seed(0)
+    return model
+
+
+@cache
+def _shared_student(name: str) -> tuple[Detector, list[np.ndarray]]:
+    model = detector(name, seed=0)
+    return model, [tensor.numpy() for tensor in model.buffers()]
 
 
 def loss_between(name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:

@@ -9,7 +9,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppkd.models.backbones.resnet import ResNet
+from ppkd.models.backbones.mobilenet_v1 import MobileNetV1
 from ppkd.models.detectors.detector import PyramidDetector
 from ppkd.models.heads.tower_head import prior_logit
 from ppkd.models.layers.select import take_rows
@@ -53,7 +53,7 @@ class DecoderLayer(nn.Layer):
 class TinyQueries(PyramidDetector):
     """The same queries, numbered alike in all stages, stand for different boxes in each image."""
 
-    def __init__(self, *, backbone: ResNet, neck: FPN, num_classes: int):
+    def __init__(self, *, backbone: MobileNetV1, neck: FPN, num_classes: int):
         super().__init__(backbone=backbone, neck=neck)
         self.num_classes = num_classes
         self.embedding = self.create_parameter([QUERIES, CHANNELS], default_initializer=nn.initializer.Normal())
@@ -124,7 +124,7 @@ class TinyQueries(PyramidDetector):
 
 
 def queries(num_classes: int = 80) -> TinyQueries:
-    """A small query detector on the pyramid of a small residual network, randomly drawn."""
-    backbone = ResNet(depth=18, return_idx=(1, 2, 3))
+    """A small query detector on the pyramid of a narrow MobileNet, randomly drawn."""
+    backbone = MobileNetV1(scale=0.25)
     neck = FPN(in_specs=backbone.out_specs, out_channel=CHANNELS, extra_stage=0)
     return TinyQueries(backbone=backbone, neck=neck, num_classes=num_classes)

@@ -1,63 +1,86 @@
-"""What every distillation loss promises with every detector, and with every pair of different ones."""
+"""What every distillation loss promises with every detector, and with every pair of different ones.
+
+Whether they go together is asked of all; those of :func:`design.design` are computed.
+"""
 
 from __future__ import annotations
 
-from itertools import permutations, product
+from functools import cache
+from itertools import product
 
 import numpy as np
 import paddle
 import pytest
-from pairs import DETECTORS, LOSSES, OWN_DETECTORS, OWN_LOSSES, batch, detector, loss_between
+from design import answers, design
+from pairs import ALL_DETECTORS, ALL_LOSSES, batch, detector, loss_between, shared_student, shared_teacher
 
 from ppkd.distill import DistillModel, FrozenTeacher
-from ppkd.utils.errors import SpecError
 
-ALL_LOSSES = [*LOSSES, *OWN_LOSSES]
-PAIRS = [
-    *permutations(DETECTORS, 2),
-    ("FCOS", "RetinaNet"),
-    ("GFL", "FCOS"),
-    ("TinyQueries", "FCOS"),
-    ("FasterRCNN", "TinyQueries"),
-]
-ALIKE = [(loss, name, name) for loss, name in product(ALL_LOSSES, [*DETECTORS, *OWN_DETECTORS])]
-MIXED = [(loss, *names) for loss, names in product(ALL_LOSSES, PAIRS)]
+CASES = list(product(ALL_LOSSES, ALL_DETECTORS))
+computed = pytest.mark.parametrize(("loss", "student"), CASES, ids=["-".join(case) for case in CASES])
 
 
-@pytest.fixture
-def model(request):
-    """The distillation model of a pair; where the types exclude it, the message is checked and the test is done."""
-    loss, *names = request.param
-    student, teacher = detector(names[0], seed=0), detector(names[1], seed=1)
-    try:
-        built = loss_between(loss, student.spec(), teacher.spec())
-    except SpecError as error:
-        assert loss in str(error)
-        assert any(name in str(error) for name in names)
-        return None
-    return DistillModel(student, FrozenTeacher.of_losses(teacher, [built]), {"kd": built})
+@pytest.mark.parametrize("loss", ALL_LOSSES)
+def test_a_loss_takes_some_pairs_and_names_those_that_it_refuses(loss):
+    refusals = {pair: refusal for pair, refusal in answers(loss).items() if refusal is not None}
+    assert len(refusals) < len(ALL_DETECTORS) ** 2
+    for pair, refusal in refusals.items():
+        assert loss in refusal
+        assert any(name in refusal for name in pair)
 
 
-alike = pytest.mark.parametrize("model", ALIKE, indirect=True, ids="-".join)
-mixed = pytest.mark.parametrize("model", MIXED, indirect=True, ids="-".join)
+def test_the_design_leaves_out_no_student_no_teacher_and_no_pair():
+    taken = {loss: [pair for pair, refusal in answers(loss).items() if refusal is None] for loss in ALL_LOSSES}
+    for loss, pairs in design().items():
+        assert set(pairs) <= set(taken[loss])
+        for side in (0, 1):
+            assert {pair[side] for pair in pairs} == {pair[side] for pair in taken[loss]}
+    assert {pair for pairs in design().values() for pair in pairs} == {
+        pair for pairs in taken.values() for pair in pairs
+    }
+    assert design() == design.__wrapped__()
 
 
-@alike
-@pytest.mark.parametrize("boxes", [(3, 1), (2, 0), (0, 0)])
-def test_gradients_reach_the_student_and_every_adapter_and_never_the_teacher(model, boxes):
-    if model is not None:
+@computed
+@pytest.mark.parametrize("boxes", [(3, 1, 0), (0, 0)])
+def test_gradients_reach_the_student_and_every_adapter_and_never_the_teacher(loss, student, boxes):
+    for model in models(loss, student):
         check_gradients(model, boxes)
 
 
-@mixed
-def test_gradients_of_different_detectors(model):
-    if model is not None:
-        check_gradients(model, (2, 0))
+@computed
+def test_the_same_inputs_give_the_same_loss_in_float32(loss, student):
+    for model in models(loss, student):
+        model.eval()
+        with paddle.no_grad():
+            first, second = (model(batch())["kd"] for _ in range(2))
+        assert first.dtype == paddle.float32
+        assert first.item() == second.item()
+
+
+@computed
+def test_the_deployed_student_knows_nothing_of_the_distillation(loss, student):
+    for model in models(loss, student):
+        assert list(model.deployable().state_dict()) == names_alone(student)
+
+
+@cache
+def names_alone(student):
+    """The names of a detector's weights that no loss has seen."""
+    return list(detector(student, seed=0).state_dict())
+
+
+def models(loss, student):
+    """The distillation models of the design with that loss and that student, one after the other."""
+    for name in [other for own, other in design()[loss] if own == student]:
+        made = shared_student(student)
+        teacher, _ = shared_teacher(name)
+        built = loss_between(loss, made.spec(), teacher.spec())
+        yield DistillModel(made, FrozenTeacher.of_losses(teacher, [built]), {"kd": built})
 
 
 def check_gradients(model, boxes):
     """A finite scalar whose gradient reaches the student and every adapter, and never the teacher, whose bytes stay."""
-    mark = model.teacher.fingerprint()
     value = model(batch(boxes))["kd"]
     assert tuple(value.shape) == ()
     assert np.isfinite(value.item())
@@ -68,28 +91,10 @@ def check_gradients(model, boxes):
     for name, parameter in model.losses.named_parameters():
         assert parameter.grad is not None, f"{name} gets no gradient"
     assert all(p.grad is None for p in model.teacher.detector.parameters())
-    assert model.teacher.fingerprint() == mark
+    assert model.teacher.fingerprint() == shared_teacher(type(model.teacher.detector).__name__)[1]
 
 
 def lacks_the_finest(model):
     """Whether the teacher has no level like the student's finest one, to which small boxes may all belong."""
     own, other = (of.spec().entries["neck"].strides for of in (model.student, model.teacher))
     return own[0] not in other
-
-
-@alike
-def test_the_same_inputs_give_the_same_loss_in_float32(model):
-    if model is None:
-        return
-    model.eval()
-    first, second = (model(batch())["kd"] for _ in range(2))
-    assert first.dtype == paddle.float32
-    assert first.item() == second.item()
-
-
-@alike
-def test_the_deployed_student_knows_nothing_of_the_distillation(model):
-    if model is None:
-        return
-    plain = detector(type(model.student).__name__, seed=0)
-    assert list(model.deployable().state_dict()) == list(plain.state_dict())

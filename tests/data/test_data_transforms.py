@@ -196,6 +196,12 @@ def test_crop_bounds_may_stand_in_any_order(settings: dict) -> None:
     assert all(0 < height <= 40 and 0 < width <= 60 for height, width in shapes)
 
 
+def test_crops_come_as_often_as_asked_for() -> None:
+    seldom, generator = RandomCrop(allow_no_crop=False, thresholds=(0.0,), prob=0.25), rng()
+    cropped = [seldom(sample([[10, 10, 40, 30]]), generator)["image"].shape[:2] != (40, 60) for _ in range(200)]
+    assert 30 < sum(cropped) < 70
+
+
 def test_distortion_bounds_may_stand_in_any_order() -> None:
     off = (0.0, 0.0, 1.0)
     lighter = RandomDistort(brightness=(9.0, 3.0, 0.0), contrast=off, saturation=off, hue=off)

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from commands import call
 
 from ppkd.cli import deploy
 from ppkd.deploy.predictor import Predictor
@@ -159,16 +160,18 @@ def test_infer_and_export_from_weights(
         "-c", cfg.path, "-o", f"weights={tmp_path / 'model_final'}", "filename=tiny",
         "TestDataset.label_list=[a, b, c, d]",
     ]  # fmt: skip
-    exported = run(root, "tools/export_model.py", *common, "--output_dir", tmp_path / "models", "--slim_config", slim)
-    assert exported.returncode == 0, exported.stderr
-    assert "241/241 tensors from" in exported.stdout
+    export = [*common, "--output_dir", str(tmp_path / "models"), "--slim_config", str(slim)]
+    code, said = call(root / "tools/export_model.py", *export, folder=root)
+    assert code == 0, said
+    assert "241/241 tensors from" in said
     listing = tmp_path / "list.txt"
     listing.write_text("\n".join(READABLE))
-    inferred = run(
-        root, "tools/infer.py", *common, "TestReader.batch_size=2", "--infer_dir", gallery, "--infer_list", listing,
-        "--output_dir", tmp_path / "drawn", "--save_results", "--draw_threshold", 0.2,
+    code, said = call(
+        root / "tools/infer.py", *common, "TestReader.batch_size=2", f"--infer_dir={gallery}",
+        f"--infer_list={listing}", f"--output_dir={tmp_path / 'drawn'}", "--save_results", "--draw_threshold=0.2",
+        folder=root,
     )  # fmt: skip
-    assert inferred.returncode == 0, inferred.stderr
+    assert code == 0, said
     folder = tmp_path / "models" / "tiny"
     flags = ["--image_dir", gallery, "--output_dir", tmp_path / "deployed", "--save_results", "--batch_size", 2]
     deploy.command(list(map(str, ["--model_dir", folder, *flags])))

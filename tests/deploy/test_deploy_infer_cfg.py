@@ -81,7 +81,7 @@ TestReader:
     [
         ("YOLOv3", "YOLO", 3),
         ("PPYOLOE", "PPYOLOE", 3),
-        ("PicoDet", "PicoDet", 3),
+        ("PicoDet", "GFL", 3),
         ("GFL", "GFL", 16),
         ("FasterRCNN", "RCNN", 40),
     ],

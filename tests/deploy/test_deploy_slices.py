@@ -12,13 +12,15 @@ import numpy as np
 import paddle
 import pytest
 
+from ppkd.cli import deploy
 from ppkd.cli.slices import add_slices, slicing
 from ppkd.deploy.engine import Arrays, EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
-from ppkd.deploy.merge import intersection_over_smaller, intersection_over_union, merge
 from ppkd.deploy.pipeline import Pipeline
+from ppkd.deploy.predictor import Predictor
 from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.slices import SlicedPipeline, Slicing
+from ppkd.models.postprocess.merge import intersection_over_smaller, intersection_over_union, merge
 from ppkd.utils.errors import ConfigError
 
 # class, score, x1, y1, x2, y2: a box, the part of it that a border cuts off, a neighbour, another class.
@@ -196,3 +198,16 @@ def test_infer_in_slices(detector: object, config: Callable, tmp_path: Path) -> 
     right, bottom = np.max([[row["bbox"][0] + row["bbox"][2], row["bbox"][1] + row["bbox"][3]] for row in rows], axis=0)
     assert right > 100 and bottom > 70, "the last slices are found in, too"
     assert right <= 120.01 and bottom <= 90.01
+
+
+def test_deploy_in_slices(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = np.random.default_rng(4).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), picture)
+    flags = ["--model_dir", str(exported), "--image_file", str(tmp_path / "noise.png"), "--slice_infer"]
+    assert deploy.command([*flags, "--slice_size", "64", "--save_results", "--output_dir", str(tmp_path / "out")]) == 0
+    rows = json.loads((tmp_path / "out" / "bbox.json").read_text(encoding="utf-8"))
+    [expected] = SlicedPipeline(Predictor(exported), Slicing(size=(64, 64))).predict([tmp_path / "noise.png"])
+    assert [row["score"] for row in rows] == pytest.approx(expected[:, 1].tolist())
+    assert "img_num: 1" in capsys.readouterr().out, "pictures are counted, not slices"
+    assert deploy.command([*flags, "--run_benchmark"]) == 1
+    assert "--run_benchmark times whole pictures; leave --slice_infer out" in capsys.readouterr().err

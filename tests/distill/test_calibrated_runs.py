@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import paddle
 import pytest
+from engine.parallel_case import finish, settings, start, write_frozen
 
 import ppkd.distill
 from ppkd.config import load_config
@@ -17,7 +19,7 @@ from ppkd.models import build_detector
 from ppkd.utils.serialization import read_pickle, read_weights, write_weights
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
-LOSS = "{type: FGD, scale: rms, levels: objects, project: always, weight: 0.1}"
+LOSS = "{type: FGD, scale: rms, levels: objects, project: always, weight: {share: 0.5}}"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,10 @@ def test_measuring_changes_nothing_but_what_is_measured(files):
     np.testing.assert_equal(random_state.capture(), streams)
     after = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert changed == {"losses.kd.wiring.rms", "losses.kd.wiring.level_weights"}
+    measured = {"losses.kd.wiring.rms", "losses.kd.wiring.level_weights"}
+    assert measured < changed <= measured | {name for name in before if name.startswith("balance")}
+    assert all(p.grad is None for p in model.parameters())
+    assert model.balance.standing()["kd"].share == pytest.approx(0.5)
     assert not any(layer.training for layer in model.sublayers(include_self=True))
     assert (assembly.loader._epoch, assembly.loader._skip) == (0, 0)
     assert after["losses.kd.wiring.level_weights"].sum() == pytest.approx(
@@ -84,6 +89,32 @@ def test_batches_of_an_update_measure_like_one_large_batch(files):
         found.append(assembly.distilled.losses["kd"].wiring)
     for name in ("rms", "level_weights"):
         np.testing.assert_allclose(*(getattr(one, name).numpy() for one in found), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_processes_and_accumulated_batches_measure_and_balance_like_one_large_batch(files, shapes, tmp_path):
+    """Of networks without batch statistics; in sums of another order, through three updates."""
+    _, slim = files
+    config = write_frozen(tmp_path, "retinanet")
+    paddle.seed(5)
+    write_weights(tmp_path / "teacher.pdparams", build_detector(load_config(config)).state_dict())
+    slim.write_text(slim.read_text().replace(CONFIG, config))
+
+    def flags(name, batch_size, *more):
+        run = settings(shapes, tmp_path, batch_size, "epoch=1", f"filename={name}", "preflight.evaluate=false", *more)
+        return ["-c", config, "--slim_config", str(slim), *run]
+
+    alone = start("train.py", *flags("alone", 4))
+    output = finish(start("train.py", *flags("parts", 1, "gradient_accumulation_steps=2"), log_dir=tmp_path / "log"))
+    finish(alone)
+    assert "kd: weight" in output
+    states = [read_pickle(tmp_path / name / "model_final.pdstates")["adapters"] for name in ("alone", "parts")]
+    for name in ("losses.kd.wiring.rms", "losses.kd.wiring.level_weights", "balance.weights", "balance.cosines"):
+        np.testing.assert_allclose(states[1][name], states[0][name], rtol=2e-3, atol=1e-5, err_msg=name)
+    assert states[0]["balance.probes"].tolist() == states[1]["balance.probes"].tolist() == [3.0, 3.0]
+    first, second = (read_weights(tmp_path / name / "model_final") for name in ("alone", "parts"))
+    for key, value in first.items():
+        np.testing.assert_allclose(second[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
 @pytest.mark.slow

@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from narrow import narrow
 
 import ppkd.distill
 from ppkd.config import load_config
+from ppkd.config.write import to_yaml
 from ppkd.data.shapes import draw_shapes
 from ppkd.engine.hooks.base import Hook
 from ppkd.models import build_detector
@@ -31,8 +33,10 @@ def shapes(tmp_path_factory):
 @pytest.fixture
 def run(detector, root, shapes, tmp_path):
     """Runs of three epochs of two steps from a random teacher."""
-    config = root / f"configs/shapes/{detector}_r18_160_shapes.yml"
-    teacher = build_detector(load_config(str(config)))
+    published = root / f"configs/shapes/{detector}_r18_160_shapes.yml"
+    config = tmp_path / "narrow.yml"
+    config.write_text(to_yaml(load_config(published, narrow(load_config(published)))))
+    teacher = build_detector(load_config(config))
     write_weights(tmp_path / "teacher.pdparams", {name: value.numpy() for name, value in teacher.state_dict().items()})
     slim = tmp_path / "gk.yml"
     slim.write_text(SLIM.replace("CONFIG", str(config)).replace("WEIGHTS", str(tmp_path / "teacher")))

@@ -76,7 +76,7 @@ def test_a_new_loss_is_in_the_table_without_a_list_to_edit(root, found):
     try:
         new = methods(root / "configs")
         assert {method.name for method in new} == {*found, "Correlation"}
-        assert re.search(r"^\| `Correlation` \| `neck` \| - \| FasterRCNN, GFL, ", markdown(new), re.M)
+        assert re.search(r"^\| `Correlation` \| `neck` \| - \| DETR, FasterRCNN, GFL, ", markdown(new), re.M)
         assert table(new).row_count == len(new)
     finally:
         del _COMPONENTS["Correlation"]

@@ -10,11 +10,12 @@ import pytest
 from sides import side
 from toy import ToyDetector, toy_batch
 
-from ppkd.config import Config, build
+from ppkd.config import Config, build, load_config
 from ppkd.distill import DistillModel, FrozenTeacher, Progress
 from ppkd.distill.calibration import calibrate
 from ppkd.distill.cells.reached import positives
 from ppkd.distill.losses import CWD, FGD, PKD, CrossKD, DeFeat, FeatureImitation, GlobalKnowledge, Mimic, OutputL2
+from ppkd.models import build_detector
 from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.structures import Record
 from ppkd.structures.truth import Truth
@@ -163,9 +164,6 @@ def test_maps_that_must_stay_as_recorded_are_refused(retina):
 
 @pytest.fixture(scope="module")
 def retina(root):
-    from ppkd.config import load_config
-    from ppkd.models import build_detector
-
     return build_detector(load_config(str(root / "configs/shapes/retinanet_r18_160_shapes.yml")))
 
 
@@ -238,6 +236,32 @@ def test_large_boxes_reach_coarse_levels_and_small_ones_fine_levels(retina):
         found[name] = [counts[stride].item() for stride in (8, 16, 32, 64, 128)]
     assert found["small"][0] > 0 and not any(found["small"][2:])
     assert not any(found["large"][:2]) and sum(found["large"]) > 0
+
+
+@pytest.mark.parametrize(
+    "config", ["faster_rcnn_r18", "gfl_r18", "picodet_s", "ppyoloe_plus_crn", "yolov3_mobilenet_v1_x0.25"]
+)
+def test_every_kind_of_detector_tells_where_its_objects_are(root, config):
+    """A box of 24 pixels is on finer levels than one of 120, and every level is known."""
+    detector = build_detector(load_config(str(root / f"configs/shapes/{config}_160_shapes.yml")))
+    found = []
+    for side_of_box in (24.0, 120.0):
+        boxes = [paddle.to_tensor([[4.0, 4.0, 4 + side_of_box, 4 + side_of_box]])]
+        shape = {"im_shape": paddle.full([1, 2], 128.0), "is_crowd": [paddle.zeros([1])]}
+        batch = {"image": paddle.zeros([1, 3, 128, 128]), "gt_bbox": boxes, "gt_class": [paddle.zeros([1], "int64")]}
+        with paddle.no_grad():
+            record = detector.extract({**batch, **shape})
+        truth = Truth.of({**batch, **shape})
+        counts = {stride: n.item() for stride, n in positives(record, detector.assign(record, truth), truth).items()}
+        assert sorted(counts) == list(detector.spec().entries["neck"].strides) and sum(counts.values()) > 0
+        found.append(sum(stride * n for stride, n in counts.items()) / sum(counts.values()))
+    assert found[0] < found[1]
+
+
+def test_features_of_proposals_are_no_maps(root):
+    spec = build_detector(load_config(str(root / "configs/shapes/faster_rcnn_r18_160_shapes.yml"))).spec()
+    wiring = GlobalKnowledge(spec, spec, scale="rms", levels="objects").wiring
+    assert list(wiring.pairs) == ["neck"] and wiring.strides == list(spec.entries["neck"].strides)
 
 
 def test_without_targets_by_place_cells_are_found_from_the_boxes():

@@ -32,7 +32,7 @@ BATCHES = 5
 class Trainable(nn.Layer):
     """Nothing to prepare, no frozen models, no schedule: what a detector alone answers."""
 
-    def set_progress(self, epoch):
+    def set_progress(self, epoch, step):
         """Nothing changes on the way."""
 
     def due(self, epoch):
@@ -88,7 +88,7 @@ class Distilled(Trainable):
     def fingerprints(self):
         return {"teacher": self._teacher}
 
-    def set_progress(self, epoch):
+    def set_progress(self, epoch, step):
         self.epochs_seen.append(epoch)
 
 

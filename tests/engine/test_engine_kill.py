@@ -17,7 +17,7 @@ from test_engine_resume import assert_same, everything
 from ppkd.data.shapes import draw_shapes
 from ppkd.engine.checkpoint_files import newest_complete
 
-KILLS = int(os.environ.get("PPKD_KILLS", "8"))
+KILLS = int(os.environ.get("PPKD_KILLS", "5"))
 BATCHES = 2
 KILLER = Path(__file__).with_name("killer.py")
 

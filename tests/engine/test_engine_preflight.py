@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -148,16 +149,27 @@ def test_adapters_are_told_level_by_level(settings):
     assert all(f"{size:,} numbers" in row for size, row in zip(sizes, rows, strict=True))
 
 
-def terms_of(caplog, task, distilled, weights):
+def terms_of(caplog, task, distilled, weights, **further):
     caplog.set_level(logging.INFO)
-    FirstLosses(task, distilled, weights).check()
+    FirstLosses(task, distilled, weights, **further).check()
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
-def test_a_term_that_dwarfs_the_task_is_remarked_on_with_its_ratio(caplog):
-    said = terms_of(caplog, {"loss_a": 1.0, "loss_b": 1.0}, {"big": 300.0, "fair": 199.0}, {"big": 2.0, "fair": 1.0})
-    assert len(said) == 1
-    assert said[0][0] == "WARNING" and "losses.big is 150.0 times the task's losses (300 to 2)" in said[0][1]
+def test_a_term_out_of_proportion_is_remarked_on_with_its_remedy_whatever_its_value(caplog):
+    weights = {"big": 2.0, "fair": 1.0}
+    said = terms_of(
+        caplog, {"a": 1.0}, {"big": 300.0, "fair": 0.1}, weights, remedies={"fair": ["set losses.fair.b: c"]}
+    )
+    assert said == [("WARNING", "losses.fair: set losses.fair.b: c")]
+
+
+def test_what_was_seen_is_written_beside_the_log(settings, weights, tmp_path):
+    cfg = load_config(CONFIG, [*settings, "filename=kd", "preflight.evaluate=false"])
+    folder = train(cfg, slim_of(weights))
+    seen = json.loads((folder / "preflight.json").read_text())
+    assert set(seen["task"]) == {"loss_xy", "loss_wh", "loss_obj", "loss_cls"}
+    l2 = seen["distilled"]["l2"]
+    assert l2["gradient"] > 0 and -1 <= l2["cosine"] <= 1 and l2["value"] > 0 and isinstance(l2["remedies"], list)
 
 
 def test_a_term_of_zero_is_remarked_on_unless_its_weight_is(caplog):

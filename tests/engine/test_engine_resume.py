@@ -111,10 +111,17 @@ def toy(folder, *arguments, **options):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run in a process of its own that nothing broke off."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert toy(folder, "--kind", "ema").wait(timeout=300) == 0
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_a_checkpoint_from_which_another_process_ends_with_the_same_bits(tmp_path, number, code):
-    whole = toy(tmp_path / "whole", "--kind", "ema")
+def test_a_signal_leaves_a_checkpoint_from_which_another_process_ends_with_the_same_bits(whole, tmp_path, number, code):
     parts = toy(tmp_path / "parts", "--kind", "ema", "--delay", "0.2")
     log = tmp_path / "parts" / "train.log"
     deadline = time.monotonic() + 120
@@ -127,8 +134,8 @@ def test_a_signal_leaves_a_checkpoint_from_which_another_process_ends_with_the_s
     assert "Continue with: " in output and str(tmp_path / "parts" / "interrupted") in output
     assert read_pickle(tmp_path / "parts" / "interrupted.pdstates")["position"]["batch"] > 0
     resumed = toy(tmp_path / "parts", "--kind", "ema", "--seed", "50", "--resume", str(tmp_path / "parts"))
-    assert resumed.wait(timeout=120) == 0 and whole.wait(timeout=120) == 0
-    assert_same(everything(tmp_path / "whole"), everything(tmp_path / "parts"))
+    assert resumed.wait(timeout=120) == 0
+    assert_same(everything(whole), everything(tmp_path / "parts"))
 
 
 def test_a_folder_means_its_newest_complete_checkpoint(tmp_path):

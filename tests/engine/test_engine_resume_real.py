@@ -78,3 +78,23 @@ def test_another_teacher_file_or_setting_is_refused_before_a_step(root, shapes, 
     train(changed, slim, TrainOptions(resume=tmp_path / "run", force=True))
     log = (tmp_path / "run" / "train.log").read_text()
     assert log.count("WARNING: Forced to go on from") == 2 and "Epoch: [1] [2/3]" in log
+
+
+@pytest.mark.slow
+def test_queries_averages_and_accumulation_go_on_exactly(root, shapes, tmp_path, monkeypatch):
+    """Spoilt boxes are drawn from the stream that a checkpoint holds."""
+    monkeypatch.chdir(root)
+    config = "configs/shapes/rtdetr_r18_160_shapes.yml"
+    small = ["DETR.backbone=MobileNetV1", "MobileNetV1.scale=0.25", "MobileNetV1.feature_maps=[4,6,13]"]
+
+    def run(name):
+        more = [*small, "epoch=2", "use_ema=true", "gradient_accumulation_steps=2", f"filename={name}"]
+        return load_config(config, settings(shapes, tmp_path, 2, *more)[1:])
+
+    train(run("whole"))
+    broken = assemble(Experiment.parse(run("parts"))).trainer
+    broken._hooks = (*broken._hooks, StopAt(4))
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    train(run("parts"), options=TrainOptions(resume=tmp_path / "parts"))
+    assert_same(everything(tmp_path / "whole"), everything(tmp_path / "parts"))

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import paddle
 import pytest
+from commands import call
 from test_engine_resume import assert_same, everything
 
 from ppkd.config import load_config, runtime
@@ -219,12 +220,15 @@ def test_sigterm_in_a_distillation_and_the_printed_command_end_with_the_same_bit
 
 
 @pytest.mark.slow
-def test_evaluation_is_the_same_with_and_without_the_slim_file(settings, teacher, tmp_path):
+def test_evaluation_is_the_same_with_and_without_the_slim_file(root, settings, teacher, tmp_path):
     student = teacher[1].removeprefix("slim.teacher.weights=")
     flags = ["-c", CONFIG, "--output_eval", str(tmp_path)]
-    plain = finish(tool("eval.py", *flags, "-o", *settings, f"weights={student}"))
-    distilled = finish(tool("eval.py", *flags, "--slim_config", SLIM, "-o", *settings, f"weights={student}.pdparams"))
-    figures = [re.findall(r"\) @\[.*= -?\d\.\d+", output) for output in (plain, distilled)]
+    outputs = []
+    for more in (["-o", f"weights={student}"], ["--slim_config", SLIM, "-o", f"weights={student}.pdparams"]):
+        code, said = call(root / "tools/eval.py", *flags, *more, *settings, folder=root)
+        assert code == 0, said
+        outputs.append(said)
+    figures = [re.findall(r"\) @\[.*= -?\d\.\d+", output) for output in outputs]
     assert figures[0] == figures[1] and len(figures[0]) == 12
 
 

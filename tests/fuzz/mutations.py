@@ -6,7 +6,11 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
+
+fewer = settings(max_examples=settings.default.max_examples // 4)
+"""For tests that draw a figure for each example, a third of a second."""
 
 FRACTION = st.floats(0, 1, exclude_max=True)
 

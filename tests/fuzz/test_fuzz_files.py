@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import NAMES, altered, damaged
+from mutations import NAMES, altered, damaged, fewer
 
 from ppkd.data.datasets import ImageFolder
 from ppkd.data.image import EXTENSIONS, read_image
@@ -128,6 +128,7 @@ def test_senseless_results(rows: list[list[str]], scratch: Path) -> None:
     results_or_refusal(scratch, text.encode(errors="surrogatepass"))
 
 
+@fewer
 @given(labels=st.lists(NAMES, min_size=1, max_size=3, unique=True))
 def test_labels_of_runs_are_drawn(labels: list[str], scratch: Path) -> None:
     (scratch / "good.csv").write_bytes(CSV)

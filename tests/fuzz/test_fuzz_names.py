@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import NAMES
+from mutations import NAMES, fewer
 
 from ppkd.metrics.show import ascii_table, draw_curve
 from ppkd.report.draw import draw_detections
@@ -32,6 +32,7 @@ def test_file_names_are_safe_short_and_distinct(names: list[str], scratch: Path)
         path.unlink()
 
 
+@fewer
 @given(name=WORDS)
 def test_curves_tables_and_pictures(name: str, scratch: Path) -> None:
     stem = file_stems([name])[name]

@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import paddle
 import pytest
-from parity_fill import load_keys
+from parity_fill import fill_model, image_batch, load_keys
 
 from ppkd.models.backbones.darknet import DarkNet
+from ppkd.models.backbones.hgnet_v2 import PPHGNetV2
 from ppkd.models.backbones.mobilenet_v1 import MobileNetV1
 from ppkd.models.backbones.res2net import Res2Net, Res2NetBlock
 from ppkd.models.backbones.resnet import ResNet, block_names
@@ -65,6 +66,26 @@ def test_res2net_has_the_names_and_shapes_of_the_reference(depth, published):
     found = [(name, list(tensor.shape)) for name, tensor in Res2Net(depth=depth).state_dict().items()]
     assert found == keys[: len(found)]
     assert keys[len(found)][0].startswith("neck.")
+
+
+def test_hgnet_gives_the_numbers_of_the_reference():
+    """Means and deviations of the maps that PaddleDetection's PPHGNetV2 makes of this image with these weights."""
+    backbone = PPHGNetV2(arch="L")
+    fill_model(backbone, [(r".*aggregation_excitation_conv\.bn\.weight", 0.3, 0.0)])
+    backbone.train()
+    with paddle.no_grad():
+        maps = [level.numpy().astype("float64") for level in backbone(paddle.to_tensor(image_batch(1, 64, 96)))]
+    assert [level.mean() for level in maps] == pytest.approx([0.05908623, 0.12754054, 0.03457619], rel=1e-5)
+    assert [level.std() for level in maps] == pytest.approx([0.08908301, 0.10782130, 0.05126645], rel=1e-5)
+
+
+def test_hgnet_trains_all_but_its_stem_at_the_given_rates():
+    backbone = PPHGNetV2(arch="L", lr_mult_list=[0.0, 0.1, 0.2, 0.3, 0.4], freeze_norm=False, return_idx=[3])
+    rates = {}
+    for name, parameter in backbone.named_parameters():
+        if not parameter.stop_gradient:
+            rates.setdefault(".".join(name.split(".")[:2]), set()).add(parameter.optimize_attr["learning_rate"])
+    assert rates == {"stages.0": {0.1}, "stages.1": {0.2}, "stages.2": {0.3}, "stages.3": {0.4}}
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -11,7 +11,8 @@ import json
 import numpy as np
 import paddle
 import pytest
-from parity_fill import FOLDER, fill_model, image_batch, load_case
+from parity_checks import assert_gradients, assert_inputs, probe
+from parity_fill import FOLDER, fill_model, load_case
 
 from ppkd.config import load_config
 from ppkd.models import build_detector
@@ -66,16 +67,8 @@ def evaluated(model, batch):
     return {"backbone": backbone, "neck": neck, "head.cls": classes, "head.reg": boxes, **found}
 
 
-def probe(array: np.ndarray) -> np.ndarray:
-    return array.flatten()[np.linspace(0, array.size - 1, 256).astype("int64")]
-
-
 def test_inputs_are_the_references(batch, reference):
-    arrays = reference[1]
-    np.testing.assert_array_equal(image_batch(2, 128, 160)[0].flatten()[:256], arrays["in.image.first"])
-    for i in range(2):
-        np.testing.assert_array_equal(batch["gt_bbox"][i].numpy(), arrays[f"in.gt_bbox.{i}"])
-        np.testing.assert_array_equal(batch["gt_class"][i].numpy(), arrays[f"in.gt_class.{i}"])
+    assert_inputs(batch, reference[1])
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -110,7 +103,4 @@ def test_losses_and_gradients(model, batch, reference, training):
     losses, expected = model(batch), reference[0]["train_ref"]
     losses["loss"].backward()
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected["losses"], rel=LOSS_BOUND)
-    parameters = dict(model.named_parameters())
-    for name, norm in expected["grad_norms"].items():
-        gradient = parameters[name].grad.numpy().astype("float64")
-        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=GRADIENT_BOUND), name
+    assert_gradients(model, expected["grad_norms"], GRADIENT_BOUND)

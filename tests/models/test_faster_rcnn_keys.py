@@ -13,6 +13,7 @@ PUBLISHED = {
     "faster_rcnn_r50_vd_fpn": "faster_rcnn/faster_rcnn_r50_vd_fpn_1x_coco",
     "faster_rcnn_r101_fpn": "faster_rcnn/faster_rcnn_r101_fpn_1x_coco",
     "faster_rcnn_x101_vd_64x4d_fpn": "faster_rcnn/faster_rcnn_x101_vd_64x4d_fpn_1x_coco",
+    "faster_rcnn_r50_c4": "faster_rcnn/faster_rcnn_r50_1x_coco",
     "faster_rcnn_dcn_r50_fpn": "dcn/faster_rcnn_dcn_r50_fpn_1x_coco",
     "faster_rcnn_dcn_r101_vd_fpn": "dcn/faster_rcnn_dcn_r101_vd_fpn_1x_coco",
 }

@@ -1,5 +1,6 @@
 """Faster R-CNN computes what PaddleDetection computes, from the same weights and images, without random sampling.
 
+On a pyramid, and without one (C4), where fewer proposals make the last stage's convolutions bearable.
 The bounds are those of the dense detectors' parity: what an image that changes by one part in a million moves.
 """
 
@@ -10,28 +11,42 @@ import dataclasses
 import numpy as np
 import paddle
 import pytest
+from parity_checks import assert_gradients, probe
 from parity_fill import fill_model, load_case
 
 from ppkd.config import load_config
 from ppkd.models import build_detector
 
-CASE = "faster_rcnn_r50_fpn"
 BOUND = 2e-5
 LOSS_BOUND = 3e-6
 GRADIENT_BOUND = 2e-5
 FIRST_ONES = ["RPNHead.rpn_target_assign.use_random=false", "BBoxAssigner.use_random=false"]
+FPN, C4 = "faster_rcnn_r50_fpn", "faster_rcnn_r50_c4"
+CASES = {
+    FPN: ("faster_rcnn_r50_fpn_1x_coco", FIRST_ONES),
+    C4: (
+        "faster_rcnn_r50_1x_coco",
+        [
+            *FIRST_ONES,
+            "RPNHead.test_proposal.post_nms_top_n=16",
+            "RPNHead.train_proposal.post_nms_top_n=30",
+            "BBoxAssigner.batch_size_per_im=12",
+        ],
+    ),
+}
 THREADS = 1
 
 
-@pytest.fixture(scope="module")
-def reference():
-    return load_case(CASE)
+@pytest.fixture(scope="module", params=[FPN, pytest.param(C4, marks=pytest.mark.slow)])
+def reference(request):
+    return load_case(request.param)
 
 
 @pytest.fixture(scope="module")
 def model(root, reference):
     settings = reference[0]
-    built = build_detector(load_config(root / "configs" / "faster_rcnn" / f"{CASE}_1x_coco.yml", FIRST_ONES))
+    name, overrides = CASES[settings["case"]]
+    built = build_detector(load_config(root / "configs" / "faster_rcnn" / f"{name}.yml", overrides))
     fill_model(built, settings["fill_rules"], settings["kept_initial"])
     return built
 
@@ -68,8 +83,7 @@ def second_stage(model, batch, record, reference):
 def compare(computed: np.ndarray, arrays: dict[str, np.ndarray], key: str) -> None:
     assert list(computed.shape) == arrays[f"{key}.shape"].tolist()
     expected = arrays[f"{key}.probe"]
-    probe = computed.flatten()[np.linspace(0, computed.size - 1, 256).astype("int64")]
-    np.testing.assert_allclose(probe, expected, rtol=0, atol=BOUND * np.abs(expected).max())
+    np.testing.assert_allclose(probe(computed), expected, rtol=0, atol=BOUND * np.abs(expected).max())
     np.testing.assert_allclose(computed.astype("float64").std(), arrays[f"{key}.std"], rtol=BOUND)
 
 
@@ -81,12 +95,13 @@ def assert_same_rows(computed: np.ndarray, expected_rows: np.ndarray, atol: floa
     assert near.any(axis=1).all()
 
 
-@pytest.mark.parametrize("level", range(5))
-def test_the_first_stage(record, reference, level):
+def test_the_first_stage(record, reference):
     arrays = reference[1]
-    compare(record.neck[level].numpy(), arrays, f"eval.neck.{level}")
-    compare(record.rpn_logits[level].squeeze(2).numpy(), arrays, f"eval.rpn.score.{level}")
-    compare(record.rpn_deltas[level].flatten(1, 2).numpy(), arrays, f"eval.rpn.delta.{level}")
+    assert len(record.neck) == sum(key.startswith("eval.rpn.score.") and key.endswith(".shape") for key in arrays)
+    for level, neck in enumerate(record.neck):
+        compare(neck.numpy(), arrays, f"eval.neck.{level}")
+        compare(record.rpn_logits[level].squeeze(2).numpy(), arrays, f"eval.rpn.score.{level}")
+        compare(record.rpn_deltas[level].flatten(1, 2).numpy(), arrays, f"eval.rpn.delta.{level}")
 
 
 def test_anchors(model, record, reference):
@@ -131,7 +146,7 @@ def test_the_proposals_that_train_and_their_labels(model, batch, reference):
     with paddle.no_grad():
         record = model.extract(batch)
     labels = model.assign(record, batch).roi_labels
-    assert record.real.sum(axis=1).tolist() == [512, 512]
+    assert record.real.sum(axis=1).tolist() == [len(reference[1][f"train.tgt_labels.{i}"]) for i in range(2)]
     for i in range(2):
         np.testing.assert_allclose(record.proposals[i].numpy(), reference[1][f"train.sampled_rois.{i}"], atol=1e-3)
         np.testing.assert_array_equal(labels[i].numpy(), reference[1][f"train.tgt_labels.{i}"])
@@ -143,7 +158,4 @@ def test_losses_and_gradients(model, batch, reference):
     losses, expected = model(batch), reference[0]["train_ref"]
     losses["loss"].backward()
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected["losses"], rel=LOSS_BOUND)
-    parameters = dict(model.named_parameters())
-    for name, norm in expected["grad_norms"].items():
-        gradient = parameters[name].grad.numpy().astype("float64")
-        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=GRADIENT_BOUND), name
+    assert_gradients(model, expected["grad_norms"], GRADIENT_BOUND)

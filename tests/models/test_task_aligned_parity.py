@@ -12,6 +12,7 @@ import json
 import numpy as np
 import paddle
 import pytest
+from parity_checks import assert_gradients, assert_inputs, assert_running_statistics, probe, train_step
 from parity_fill import FOLDER, fill_model, load_case
 
 from ppkd.config import load_config
@@ -75,15 +76,8 @@ class Case:
 
     def step(self, mode, epoch):
         model = self.reset()
-        model.train()
         model.set_progress(epoch)
-        if mode == "train_frozen_bn":
-            for layer in model.sublayers():
-                if isinstance(layer, paddle.nn.BatchNorm2D):
-                    layer.eval()
-        losses = model(self.batch)
-        losses["loss"].backward()
-        return losses
+        return train_step(model, self.batch, mode)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -96,15 +90,8 @@ def evaluated(case):
     return case.evaluate()
 
 
-def probe(array: np.ndarray) -> np.ndarray:
-    return array.flatten()[np.linspace(0, array.size - 1, 256).astype("int64")]
-
-
 def test_inputs_are_the_references(case):
-    np.testing.assert_array_equal(case.batch["image"][0].flatten()[:256].numpy(), case.arrays["in.image.first"])
-    for i in range(2):
-        np.testing.assert_array_equal(case.batch["gt_bbox"][i].numpy(), case.arrays[f"in.gt_bbox.{i}"])
-        np.testing.assert_array_equal(case.batch["gt_class"][i].numpy(), case.arrays[f"in.gt_class.{i}"])
+    assert_inputs(case.batch, case.arrays)
 
 
 def test_weights_are_the_references(case):
@@ -154,21 +141,12 @@ def test_losses_and_gradients(case, mode, epoch):
     wanted.pop("loss_l1", None)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(wanted, rel=LOSS_BOUND[mode])
     bound = max(2 * SENSITIVITY[case.name][f"{mode}_epoch{epoch}"]["grad_max_rel"], GRADIENT_BOUND[mode])
-    parameters = dict(case.model.named_parameters())
-    for name, norm in expected["grad_norms"].items():
-        gradient = parameters[name].grad.numpy().astype("float64")
-        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=bound), name
+    assert_gradients(case.model, expected["grad_norms"], bound)
 
 
 def test_running_statistics_after_a_step(case):
     case.step("train_ref", 0)
-    state = case.model.state_dict()
-    names = [key for key in case.arrays if key.startswith("train.running.")]
-    assert names
-    for key in names:
-        expected = case.arrays[key]
-        found = state[key.removeprefix("train.running.")].numpy()[:256]
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    assert_running_statistics(case.model, case.arrays)
 
 
 def test_factors_that_count_as_1_get_no_gradient(case):

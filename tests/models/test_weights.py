@@ -105,6 +105,21 @@ def test_a_classifier_starts_the_backbone_and_its_last_layer_is_named(tmp_path):
     assert report.missing == ("head.weight", "head.bias")
 
 
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_last_stage_that_is_the_second_stage_starts_there(tmp_path, prefix):
+    net = nn.Layer()
+    net.backbone, net.bbox_head = nn.Layer(), nn.Layer()
+    net.backbone.res4, net.bbox_head.head = nn.Linear(2, 2), nn.Layer()
+    net.bbox_head.head.res5, net.bbox_head.score = nn.Linear(2, 2), nn.Linear(2, 2)
+    given = {f"{prefix}{name}.weight": np.full((2, 2), 7.0, "float32") for name in ("res4", "res5")}
+    write_weights(tmp_path / "imagenet.pdparams", given)
+    report = load_pretrain(net, tmp_path / "imagenet")
+    assert report.loaded == 2
+    assert not report.unexpected
+    assert (net.bbox_head.head.res5.weight.numpy() == 7).all()
+    assert (net.bbox_head.score.weight.numpy() != 7).all()
+
+
 def test_a_detector_of_other_classes_starts_all_but_the_head(tmp_path):
     net = Net(classes=3)
     given = random_arrays(Net(classes=80))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from parity_fill import FOLDER, fill_model, image_batch, load_case
+from parity_checks import assert_gradients, assert_inputs, assert_running_statistics, probe, train_step
+from parity_fill import FOLDER, fill_model, load_case
 
 CASES = {"yolov3_mobilenet_v1": "yolov3_mobilenet_v1_270e_coco", "yolov3_r34": "yolov3_r34_270e_coco"}
 SENSITIVITY = json.loads((FOLDER / "sensitivity_1e-6.json").read_text())
@@ -45,15 +46,7 @@ class Case:
             return {"backbone": backbone, "neck": neck[::-1], "head": head[::-1], **model.predict(self.batch)}
 
     def step(self, mode: str) -> dict[str, paddle.Tensor]:
-        model = self.reset()
-        model.train()
-        if mode == "train_frozen_bn":
-            for layer in model.sublayers():
-                if isinstance(layer, paddle.nn.BatchNorm2D):
-                    layer.eval()
-        losses = model(self.batch)
-        losses["loss"].backward()
-        return losses
+        return train_step(self.reset(), self.batch, mode)
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -66,16 +59,8 @@ def evaluated(case):
     return case.evaluate()
 
 
-def probe(array: np.ndarray) -> np.ndarray:
-    return array.flatten()[np.linspace(0, array.size - 1, 256).astype("int64")]
-
-
 def test_inputs_are_the_references(case):
-    image = image_batch(2, 128, 160)
-    np.testing.assert_array_equal(image[0].flatten()[:256], case.arrays["in.image.first"])
-    for i in range(2):
-        np.testing.assert_array_equal(case.batch["gt_bbox"][i].numpy(), case.arrays[f"in.gt_bbox.{i}"])
-        np.testing.assert_array_equal(case.batch["gt_class"][i].numpy(), case.arrays[f"in.gt_class.{i}"])
+    assert_inputs(case.batch, case.arrays)
 
 
 @pytest.mark.parametrize("level", range(3))
@@ -107,22 +92,12 @@ def test_losses_and_gradients(case, mode):
     assert set(losses) == set(expected["losses"])
     for name, value in expected["losses"].items():
         assert losses[name].item() == pytest.approx(value, rel=LOSS_BOUND[mode]), name
-    parameters = dict(case.model.named_parameters())
-    bound = max(2 * SENSITIVITY[case.name][mode]["grad_max_rel"], 1e-4)
-    for name, norm in expected["grad_norms"].items():
-        gradient = parameters[name].grad.numpy().astype("float64")
-        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=bound), name
+    assert_gradients(case.model, expected["grad_norms"], max(2 * SENSITIVITY[case.name][mode]["grad_max_rel"], 1e-4))
 
 
 def test_running_statistics_after_a_step(case):
     case.step("train_ref")
-    state = case.model.state_dict()
-    names = [key for key in case.arrays if key.startswith("train.running.")]
-    assert names
-    for key in names:
-        expected = case.arrays[key]
-        computed = state[key.removeprefix("train.running.")].numpy()[:256]
-        np.testing.assert_allclose(computed, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    assert_running_statistics(case.model, case.arrays)
 
 
 def test_targets(case):

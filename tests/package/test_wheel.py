@@ -83,8 +83,9 @@ def test_the_wheel_asks_for_the_pinned_requirements(wheel: Path, root: Path) -> 
     (file,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
     metadata = message_from_bytes(archive.read(file))
     pins = [f"{name}=={pin}" for name, pin in requirements().items()]
-    lines = (root / "requirements-onnx.txt").read_text(encoding="utf-8").splitlines()
-    extras = [f'{line}; extra == "onnx"' for line in lines if not line.startswith("#")]
+    files = {extra: root / f"requirements-{extra}.txt" for extra in ("onnx", "recommend")}
+    lines = {extra: file.read_text(encoding="utf-8").splitlines() for extra, file in files.items()}
+    extras = [f'{line}; extra == "{extra}"' for extra in lines for line in lines[extra] if not line.startswith("#")]
     assert metadata.get_all("Requires-Dist") == [*pins, *extras]
     assert metadata["Requires-Python"] == "<3.14,>=3.11"
 
@@ -112,28 +113,21 @@ def test_a_configuration_is_named_from_any_folder(call: Call) -> None:
     assert "dataset/coco" in said.splitlines()[-1]
 
 
-def test_a_student_is_distilled_with_names_alone(call: Call, tmp_path: Path) -> None:
-    draw_shapes(tmp_path / "dataset/shapes", images_train=8, images_val=4, size=160, seed=0)
-    short = ["epoch=1", "TrainReader.batch_size=4", "worker_num=0"]
-    code, said = call("train", "-c", TEACHER, "-o", *short)
-    assert code == 0, said
-    teacher = [f"slim.teacher.config={TEACHER}", f"slim.teacher.weights=output/{TEACHER}/model_final"]
-    distil = ["train", "-c", STUDENT, "--slim_config", "yolov3_l2", "-o", *short, *teacher, "filename=student"]
-    code, said = call(*distil, "preflight.evaluate=false", "--dry_run")
-    assert code == 0, said
-    code, said = call(*distil)
-    assert code == 0, said
-    assert re.search(r"Epoch: \[0\].* l2: \d", said)
-    assert (tmp_path / "output/student/model_final.pdparams").is_file()
-
-
-def test_a_study_runs_the_installed_command(call: Call, tmp_path: Path) -> None:
+def test_a_study_and_a_distillation_run_with_names_alone(call: Call, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "dataset/shapes", images_train=4, images_val=2, size=160, seed=0)
+    short = ["epoch=1", "TrainReader.batch_size=2", "worker_num=0"]
     (tmp_path / "chain.yml").write_text(
-        "options: [epoch=1, TrainReader.batch_size=2, worker_num=0]\n"
+        f"options: [{', '.join(short)}]\n"
         f"links: {{teacher: {{config: {TEACHER}}}, student: {{config: {STUDENT}, slim: yolov3_l2}}}}\n"
     )
     code, said = call("chain", "-c", "chain")
     assert code == 0, said
     assert "| student |" in said
-    assert len(list((tmp_path / "output/chain").glob("*/metrics.json"))) == 2
+    study = tmp_path / "output/chain"
+    assert len(list(study.glob("*/metrics.json"))) == 2
+    assert re.search(r"Epoch: \[0\].* l2: \d", (study / "student/console.log").read_text(encoding="utf-8"))
+    assert (study / "student/model_final.pdparams").is_file()
+    teacher = [f"slim.teacher.config={TEACHER}", "slim.teacher.weights=output/chain/teacher/model_final"]
+    distil = ["train", "-c", STUDENT, "--slim_config", "yolov3_l2", "-o", *short, *teacher, "filename=student"]
+    code, said = call(*distil, "preflight.evaluate=false", "--dry_run")
+    assert code == 0, said

@@ -11,7 +11,7 @@ from scipy import stats
 from ppkd.study.durations import seconds_of, shown
 from ppkd.study.gains import Gain
 from ppkd.study.outcome import Outcome, Row, Trial
-from ppkd.study.report import comparison_table, seed_table, spread_lines, write_comparison
+from ppkd.study.report import comparison_table, seed_table, spread_lines, title_of, write_comparison
 from ppkd.study.runs import Run
 from ppkd.study.table import points, signed
 
@@ -113,6 +113,10 @@ def test_the_report_has_words_numbers_and_a_plot(tmp_path):
         "seconds": 0.0,
         "jumped": False,
     }
+
+
+def test_a_run_is_called_by_its_folder():
+    assert title_of("configs/a.yml", "output/big/config.yml") == "a from big"
 
 
 def test_one_seed_has_no_interval(tmp_path):

@@ -60,7 +60,7 @@ def _labelled(name: str, points: np.ndarray, size: tuple[int, int], path: Path) 
     low, high = inside.min(axis=0), inside.max(axis=0)
     if not (low < high).all():
         raise DataError(f"{path}: an object of class '{name}' has no area within the picture: {points.tolist()}")
-    x, y, width, height = (*low.tolist(), *(high - low).tolist())
+    (x, y), (width, height) = low.tolist(), (high - low).tolist()
     return Labelled(name, (x, y, width, height), tuple(points.reshape(-1).tolist()))
 
 

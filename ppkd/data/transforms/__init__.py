@@ -1,11 +1,12 @@
 """Transforms of images and boxes, under PaddleDetection's names and with its settings."""
 
-from ppkd.data.transforms.base import Compose, Fixed, GroupTransform, Sample, Transform
+from ppkd.data.transforms.base import Compose, Fixed, GroupTransform, Sample, Transform, Views
 from ppkd.data.transforms.crop import RandomCrop
 from ppkd.data.transforms.decode import Decode
 from ppkd.data.transforms.distort import RandomDistort
 from ppkd.data.transforms.flip import RandomFlip
 from ppkd.data.transforms.mixup import Mixup
+from ppkd.data.transforms.multiscale import MultiscaleTestResize
 from ppkd.data.transforms.normalize import NormalizeImage, Permute
 from ppkd.data.transforms.pad import Pad, PadBatch, PadStride, RandomExpand
 from ppkd.data.transforms.resize import BatchRandomResize, RandomResize, Resize
@@ -21,6 +22,7 @@ __all__ = [
     "Gt2GFLTarget",
     "Gt2YoloTarget",
     "Mixup",
+    "MultiscaleTestResize",
     "NormalizeBox",
     "NormalizeImage",
     "Pad",
@@ -37,4 +39,5 @@ __all__ = [
     "Resize",
     "Sample",
     "Transform",
+    "Views",
 ]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 Sample = dict[str, Any]
+MIRRORED = "mirrored"
 BOX_KEYS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult")
 
 
@@ -41,6 +42,17 @@ class GroupTransform(ABC):
         """The transformed samples; every random draw comes from ``rng``."""
 
 
+class Views(GroupTransform):
+    """Makes of every image several, view by view, without random draws; only an evaluation may use it.
+
+    Mirrored ones have the key :data:`MIRRORED`.
+    """
+
+    @abstractmethod
+    def __call__(self, samples: list[Sample], rng: np.random.Generator | None = None) -> list[Sample]:
+        """The samples in all views."""
+
+
 class Compose:
     """Applies transforms in order to a list of samples."""
 
@@ -48,7 +60,7 @@ class Compose:
         self.transforms = tuple(transforms)
 
     def __call__(self, samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
-        """The samples after the last transform, in the same order."""
+        """The samples after the last transform, in the same order, one view after the other."""
         for transform in self.transforms:
             if isinstance(transform, GroupTransform):
                 samples = transform(samples, rng)

@@ -15,8 +15,9 @@ class RandomCrop(Transform):
     Liu et al., "SSD: Single Shot MultiBox Detector", arXiv:1512.02325. ``thresholds`` (IoU of box and region) and, with
     ``allow_no_crop``, leaving the image whole are tried in random order, each with ``num_attempts`` regions whose side
     is ``scaling`` of the image's and whose width/height is ``aspect_ratio`` of its; the first that fits is taken. With
-    ``cover_all_box`` every box must reach the threshold. ``aspect_ratio: null`` draws height and width apart.
-    ``is_mask_crop`` is accepted for PaddleDetection's files: there are no masks here. An image without boxes is left.
+    ``cover_all_box`` every box must reach the threshold. ``aspect_ratio: null`` draws height and width apart. ``prob``
+    is the probability of all this. ``is_mask_crop`` is accepted for PaddleDetection's files: there are no masks here.
+    An image without boxes is left.
     """
 
     def __init__(
@@ -28,17 +29,20 @@ class RandomCrop(Transform):
         allow_no_crop: bool = True,
         cover_all_box: bool = False,
         is_mask_crop: bool = False,
+        prob: float = 1.0,
     ) -> None:
         self.aspect_ratio = aspect_ratio
         self.thresholds: tuple[float | None, ...] = (*thresholds, None) if allow_no_crop else tuple(thresholds)
         self.scaling = scaling
         self.num_attempts = num_attempts
         self.cover_all_box = cover_all_box
+        self.prob = prob
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample, cropped or whole."""
         boxes = sample["gt_bbox"]
-        if len(boxes) == 0:
+        # An image that is always cropped draws no number for it, as before there was a probability.
+        if len(boxes) == 0 or (self.prob < 1 and rng.uniform() >= self.prob):
             return sample
         height, width = sample["image"].shape[:2]
         for choice in rng.permutation(len(self.thresholds)):

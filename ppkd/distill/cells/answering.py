@@ -22,11 +22,13 @@ ANCHOR_SCALE = 8.0
 class Answering:
     """For P places, level after level, each in the order rows, columns, anchors, in N images.
 
-    ``positive`` bool [N, P], whether a place answers for a box; ``box`` int64 [N, P], for which of the image's.
+    ``positive`` bool [N, P], whether a place answers for a box; ``box`` int64 [N, P], for which of the image's;
+    ``known`` bool [N, P], whether it is not one of those that the assigner ignores.
     """
 
     positive: Tensor
     box: Tensor
+    known: Tensor
 
 
 def answering(levels: Sequence[Tensor], strides: Sequence[int], student: Side, truth: Truth) -> Answering:
@@ -43,9 +45,9 @@ def answering(levels: Sequence[Tensor], strides: Sequence[int], student: Side, t
     """
     targets = student.targets
     if isinstance(targets, PlaceTargets):
-        return Answering(targets.positive > 0, targets.box)
+        return Answering(targets.positive > 0, targets.box, targets.labels >= 0)
     anchors = square_anchors([level.shape[-2:] for level in levels], strides, ANCHOR_SCALE)
     matches = ATSSAssigner()(paddle.concat(anchors), [level.shape[0] for level in anchors], truth)
     count = levels[0].shape[1]
     positive = matches.positive.astype("int64").repeat_interleave(count, axis=1) > 0
-    return Answering(positive, matches.box.repeat_interleave(count, axis=1))
+    return Answering(positive, matches.box.repeat_interleave(count, axis=1), paddle.ones_like(positive))

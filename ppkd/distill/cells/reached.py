@@ -24,7 +24,7 @@ def positives(record: Record, targets: Any, truth: Truth) -> dict[int, Tensor]:
     the cells that ATSS finds, see :func:`ppkd.distill.cells.answering.answering`.
 
     Args:
-        record: the student's.
+        record: the student's, with feature maps.
         targets: what it assigned for ``truth``.
         truth: the boxes.
     """
@@ -33,9 +33,10 @@ def positives(record: Record, targets: Any, truth: Truth) -> dict[int, Tensor]:
     if isinstance(targets, YOLOTargets):
         strides = record.spec.entries["box_xywh"].strides
         return {stride: level.positive.sum() for stride, level in zip(strides, targets.levels, strict=True)}
-    heads = record.spec.of("class", "quality", kind="grid") if isinstance(targets, PlaceTargets) else ()
-    levels = record[heads[0]] if heads else [level.unsqueeze(1) for level in record["neck"]]
-    strides = record.spec.entries[heads[0] if heads else "neck"].strides
+    of_places = isinstance(targets, PlaceTargets)
+    name = (record.spec.of("class", "quality", kind="grid") if of_places else record.spec.of("feature", kind="grid"))[0]
+    levels = [level if level.ndim > 4 else level.unsqueeze(1) for level in record[name]]
+    strides = record.spec.entries[name].strides
     found = answering(levels, strides, Side(record, targets=targets), truth).positive.astype("float32")
     parts = found.split(count_places(levels), axis=1)
     return {stride: part.sum() for stride, part in zip(strides, parts, strict=True)}

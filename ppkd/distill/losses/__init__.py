@@ -2,6 +2,7 @@
 
 from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
+from ppkd.distill.losses.bckd import BCKD
 from ppkd.distill.losses.class_kd import ClassKD
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
@@ -19,9 +20,11 @@ from ppkd.distill.losses.output_l2 import OutputL2
 from ppkd.distill.losses.pfi import PFI, PFIFeatureLoss
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
 from ppkd.distill.losses.rank_mimicking import RankMimicking, RankMimickingLoss
+from ppkd.distill.losses.score_weighted import ScoreWeighted
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
 
 __all__ = [
+    "BCKD",
     "CWD",
     "FBKD",
     "FGD",
@@ -55,5 +58,6 @@ __all__ = [
     "RankMimicking",
     "RankMimickingLoss",
     "RegionFinder",
+    "ScoreWeighted",
     "YOLOv3FineGrained",
 ]

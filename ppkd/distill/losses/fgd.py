@@ -94,6 +94,11 @@ class FGDFeatureLoss(nn.Layer):
         relation = square + 2.0 * shift * (total - teacher_total) + student.shape[2] * shift * shift
         return (channel * focal + self.lambda_fgd * relation).sum() + self.gamma_fgd * attention
 
+    def attentions(self, feature: Tensor) -> dict[str, Tensor]:
+        """The teacher's ``spatial`` [N, HW] and ``channel`` [N, C] attention of a map [N, C, H, W]; their mean is 1."""
+        spatial, channel = self._attention((feature_norm(feature) if self.normalize else feature).flatten(2))
+        return {"spatial": spatial, "channel": channel}
+
     def _attention(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Spatial [N, HW] and channel [N, C] attention of a map [N, C, HW].
 

@@ -36,12 +36,12 @@ class ResidualBackbone(nn.Layer):
         self.num_stages = num_stages
         self.return_idx = tuple(return_idx)
 
-    def freeze_up_to(self, last: int) -> None:
-        """Train neither the stem nor the stages 0..``last``; -1 leaves everything as it is."""
+    def freeze_up_to(self, last: int, *, stem_only: bool = False) -> None:
+        """Train neither the stem nor, unless ``stem_only``, the stages 0..``last``; -1 leaves everything as it is."""
         if last < 0:
             return
         freeze(getattr(self, self.stem_name))
-        for i in range(min(last + 1, self.num_stages)):
+        for i in range(0 if stem_only else min(last + 1, self.num_stages)):
             freeze(getattr(self, f"res{i + 2}"))
 
     def forward(self, image: Tensor) -> list[Tensor]:

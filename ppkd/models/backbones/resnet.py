@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -15,7 +15,17 @@ from ppkd.models.layers.norm import NormType
 from ppkd.structures import LevelSpec
 from ppkd.utils.errors import ConfigError
 
+Depth = Literal[18, 34, 50, 101, 152]
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def stage(
+    number: int, count: int, in_channels: int, width: int, block: Callable[..., BasicBlock | BottleNeck]
+) -> nn.Sequential:
+    """Stage ``number``, 2 to 5, of ``count`` blocks; all but the second halve the sides of their maps."""
+    first = block(in_channels, width, 1 if number == 2 else 2, first=True)
+    others = [block(width * first.expansion, width, 1, first=False) for _ in range(count - 1)]
+    return nn.Sequential(*zip(block_names(number, count), [first, *others], strict=True))
 
 
 def block_names(stage: int, count: int) -> list[str]:
@@ -29,16 +39,17 @@ def block_names(stage: int, count: int) -> list[str]:
 class ResNet(ResidualBackbone):
     """ResNet without its classifier.
 
-    Stage i of 0..3 has stride 2^(i+2); ``return_idx`` picks the stages whose maps are returned, ``dcn_v2_stages``
-    those with deformable 3x3 convolutions, ``lr_mult_list`` multiplies the learning rate stage by stage. The stem and
-    the stages up to ``freeze_at`` are not trained (-1: all are); ``freeze_norm`` keeps every normalisation at its
-    running statistics. ``groups`` and ``base_width`` above their defaults make a ResNeXt.
+    Stage i of 0..3 has stride 2^(i+2); ``return_idx`` picks the stages whose maps are returned, ``dcn_v2_stages`` those
+    with deformable 3x3 convolutions, ``lr_mult_list`` multiplies the learning rate stage by stage. The stem and the
+    stages up to ``freeze_at`` are not trained (-1: all are), with ``freeze_stem_only`` the stem alone; ``freeze_norm``
+    keeps every normalisation at its running statistics. ``groups`` and ``base_width`` above their defaults make a
+    ResNeXt.
     """
 
     def __init__(
         self,
         *,
-        depth: Literal[18, 34, 50, 101, 152] = 50,
+        depth: Depth = 50,
         variant: Literal["a", "b", "c", "d"] = "b",
         lr_mult_list: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         groups: int = 1,
@@ -50,6 +61,7 @@ class ResNet(ResidualBackbone):
         return_idx: Sequence[int] = (0, 1, 2, 3),
         dcn_v2_stages: Sequence[int] = (-1,),
         num_stages: int = 4,
+        freeze_stem_only: bool = False,
     ):
         super().__init__(stem_name="conv1", num_stages=num_stages, return_idx=return_idx, lr_mult_list=lr_mult_list)
         if depth < 50 and (groups, base_width) != (1, 64):
@@ -64,10 +76,7 @@ class ResNet(ResidualBackbone):
         for i, count in enumerate(DEPTHS[depth][:num_stages]):
             conv = partial(make, lr=lr_mult_list[i])
             make_block = partial(block, variant=variant, deformable=i in dcn_v2_stages, conv=conv)
-            blocks = [make_block(channels, WIDTHS[i], 1 if i == 0 else 2, first=True)]
+            self.add_sublayer(f"res{i + 2}", stage(i + 2, count, channels, WIDTHS[i], make_block))
             channels = WIDTHS[i] * expansion
-            blocks += [make_block(channels, WIDTHS[i], 1, first=False) for _ in range(count - 1)]
-            names = block_names(i + 2, count)
-            self.add_sublayer(f"res{i + 2}", nn.Sequential(*zip(names, blocks, strict=True)))
         self.out_specs = tuple(LevelSpec(WIDTHS[i] * expansion, 2 ** (i + 2)) for i in sorted(self.return_idx))
-        self.freeze_up_to(freeze_at)
+        self.freeze_up_to(freeze_at, stem_only=freeze_stem_only)

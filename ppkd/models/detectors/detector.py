@@ -11,9 +11,9 @@ from paddle import Tensor, nn
 
 from ppkd.models.casting import float32, full_precision
 from ppkd.models.postprocess.suppression import PostProcess
-from ppkd.structures import Abilities, Batch, DetectorSpec, Record, scores
+from ppkd.structures import Abilities, Batch, DetectorSpec, LevelSpec, Record, scores
 from ppkd.structures.truth import Truth, as_truth
-from ppkd.utils.errors import DataError
+from ppkd.utils.errors import ConfigError, DataError
 
 
 class Detector(nn.Layer):
@@ -67,7 +67,7 @@ class Detector(nn.Layer):
             terms = self.loss(record, self.assign(record, batch))
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
-    def set_progress(self, epoch: float) -> None:
+    def set_progress(self, epoch: float, step: int | None = None) -> None:
         """Tell a detector whose training changes on the way where it is; 1.5 is the middle of the second epoch."""
 
     def due(self, epoch: int) -> bool:
@@ -90,24 +90,53 @@ class Detector(nn.Layer):
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``."""
         return getattr(self, name)
 
+    @property
+    def before_heads(self) -> nn.Layer:
+        """The part whose maps the heads read."""
+        return self.part("neck")
+
     def deployable(self) -> Self:
         """The detector that is shipped: itself."""
         return self
 
 
 class PyramidDetector(Detector):
-    """A detector whose head follows a ``backbone`` and a ``neck``, each with ``out_specs``."""
+    """A detector whose head follows a ``backbone`` and a ``neck``, each with ``out_specs``; without neck, the backbone.
 
-    def __init__(self, *, backbone: nn.Layer, neck: nn.Layer):
+    The record's entry ``neck`` is what the head reads in either case.
+    """
+
+    def __init__(self, *, backbone: nn.Layer, neck: nn.Layer | None):
         super().__init__()
         self.backbone = backbone
         self.neck = neck
 
+    @property
+    def before_heads(self) -> nn.Layer:
+        """The neck; the backbone where there is none."""
+        return self.backbone if self.neck is None else self.neck
+
+    @property
+    def levels(self) -> tuple[LevelSpec, ...]:
+        """What the head reads."""
+        return self.before_heads.out_specs
+
     def features(self, batch: Batch) -> list[Tensor]:
-        """The neck's maps; raises :class:`DataError` unless the backbone's stride divides the image's sides."""
+        """The maps that the head reads.
+
+        Raises :class:`DataError` unless the backbone's stride divides the image's sides, where a neck joins levels.
+        """
         image = batch["image"]
+        if self.neck is None:
+            return self.backbone(image)
         _check_sides(image, self.backbone.out_specs[-1].stride)
         return self.neck(self.backbone(image))
+
+    def part(self, name: str) -> nn.Layer:
+        """The sublayer of that role; raises :class:`ConfigError` for the ``neck`` of a detector without one."""
+        if name == "neck" and self.neck is None:
+            raise ConfigError(f"this {type(self).__name__} has no neck: leave it out")
+        return super().part(name)
 
 
 @paddle.jit.not_to_static

@@ -1,4 +1,4 @@
-"""Faster R-CNN (Ren et al., arXiv:1506.01497) on a feature pyramid (Lin et al., arXiv:1612.03144)."""
+"""Faster R-CNN (Ren et al., arXiv:1506.01497), on a feature pyramid (Lin et al., arXiv:1612.03144) or without."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class FasterRCNN(PyramidDetector):
     """A first stage proposes boxes, a second classifies and refines them.
 
     In training mode the second stage sees a sample of the proposals and the boxes of the ground truth, in evaluation
-    mode the best proposals. Loss terms are ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``.
+    mode the best proposals. Without a ``neck`` both stages read the backbone's one map ("C4"). Loss terms are
+    ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``.
     """
 
     def __init__(
         self,
         *,
         backbone: nn.Layer,
-        neck: nn.Layer,
+        neck: nn.Layer | None = None,
         rpn_head: RPNHead,
         bbox_head: BBoxHead,
         bbox_post_process: BBoxPostProcess,
@@ -45,12 +46,12 @@ class FasterRCNN(PyramidDetector):
     # Paddle's tracing of Python code into a program calls super() of methods without end.
     @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
-        """The neck's maps and the numbers of both stages."""
+        """The maps that both stages read, and their numbers."""
         return DetectorSpec(
             name=type(self).__name__,
             num_classes=self.bbox_head.num_classes,
             entries={
-                "neck": Entry("feature", "grid", self.neck.out_specs),
+                "neck": Entry("feature", "grid", self.levels),
                 **self.bbox_head.entries(),
                 **self.rpn_head.entries(),
             },

@@ -39,7 +39,7 @@ class OneStageDetector(PyramidDetector, Generic[AnyHead]):
         return DetectorSpec(
             name=type(self).__name__,
             num_classes=self.head.num_classes,
-            entries={"neck": Entry("feature", "grid", self.neck.out_specs), **self.head.entries()},
+            entries={"neck": Entry("feature", "grid", self.levels), **self.head.entries()},
             abilities=frozenset(self.abilities()),
         )
 
@@ -64,7 +64,7 @@ class OneStageDetector(PyramidDetector, Generic[AnyHead]):
         """The head's terms."""
         return self.head.loss(record, targets)
 
-    def set_progress(self, epoch: float) -> None:
+    def set_progress(self, epoch: float, step: int | None = None) -> None:
         """Tell the head where training is; 1.5 is the middle of the second epoch."""
         self.head.set_progress(epoch)
 

@@ -14,7 +14,7 @@ from ppkd.models.assigners.bbox_assigner import BBoxAssigner
 from ppkd.models.assigners.two_stage_targets import TwoStageTargets
 from ppkd.models.casting import full_precision
 from ppkd.models.heads.roi_align import RoIAlign
-from ppkd.models.heads.two_fc_head import TwoFCHead
+from ppkd.models.heads.roi_head import RoIHead
 from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.losses.smooth_l1_loss import SmoothL1Loss
 from ppkd.structures import Basis, Batch, Entry, LevelSpec, Record
@@ -30,7 +30,8 @@ UNIT = (0.0, 0.0, 1.0, 1.0)
 class BBoxHead(nn.Layer):
     """C + 1 class logits, the background last, and four box offsets for each class, of every proposal.
 
-    ``roi_extractor`` pools, ``head`` computes what both outputs stand on. ``bbox_weight`` multiplies the offsets.
+    ``roi_extractor`` pools, ``head`` computes what both outputs stand on; ``with_pool`` takes the mean of its maps, and
+    is true for a head that gives maps and for no other. ``bbox_weight`` multiplies the offsets.
     """
 
     def __init__(
@@ -38,16 +39,23 @@ class BBoxHead(nn.Layer):
         *,
         in_specs: Sequence[LevelSpec],
         roi_extractor: RoIAlign,
-        head: TwoFCHead,
+        head: RoIHead,
         bbox_assigner: BBoxAssigner,
+        with_pool: bool = False,
         num_classes: int = 80,
         bbox_weight: Sequence[float] = (10.0, 10.0, 5.0, 5.0),
     ):
         super().__init__()
-        if head.resolution != roi_extractor.resolution:
+        if head.resolution not in (None, roi_extractor.resolution):
             raise ConfigError(
                 f"BBoxHead.roi_extractor.resolution is {roi_extractor.resolution}, but its head's resolution is "
                 f"{head.resolution}: make them equal."
+            )
+        if head.gives_maps != with_pool:
+            given = "maps" if head.gives_maps else "no maps"
+            raise ConfigError(
+                f"BBoxHead.with_pool is {str(with_pool).lower()}, but {type(head).__name__} gives {given}: write "
+                f"with_pool: {str(head.gives_maps).lower()}, or choose another head."
             )
         self.num_classes = num_classes
         self.bbox_weight = tuple(bbox_weight)
@@ -56,6 +64,7 @@ class BBoxHead(nn.Layer):
         self.bbox_assigner = bbox_assigner
         self.box_loss = SmoothL1Loss(beta=0.0)
         self.head = head
+        self.with_pool = with_pool
         self.bbox_score = _linear(head.out_channel, num_classes + 1, 0.01)
         self.bbox_delta = _linear(head.out_channel, 4 * num_classes, 0.001)
 
@@ -72,6 +81,8 @@ class BBoxHead(nn.Layer):
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [N, R, C + 1] and offsets [N, R, 4 * C] of what was pooled, [N, R, channels, side, side]."""
         feature = self.head(pooled)
+        if self.with_pool:
+            feature = feature.mean(axis=[-2, -1])
         return self.bbox_score(feature), self.bbox_delta(feature)
 
     @paddle.no_grad()

@@ -1,4 +1,4 @@
-"""Pooling of features at proposals (He et al., "Mask R-CNN", arXiv:1703.06870, section 3) from a pyramid."""
+"""Pooling of features at proposals (He et al., "Mask R-CNN", arXiv:1703.06870, section 3)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class RoIAlign:
 
     A proposal of area ``canonical_size`` squared is pooled from the level of stride 2 ** ``canconical_level`` (the
     name is PaddleDetection's), one of half the side to the level below (Lin et al., arXiv:1612.03144, equation 1), but
-    always to one of the levels ``start_level`` to ``end_level``, counted from the finest. A bin has ``sampling_ratio``
-    squared samples, with 0 as many as it covers cells. ``aligned`` moves boxes by half a cell, so that a cell's value
-    is at its centre.
+    always to one of the levels ``start_level`` to ``end_level``, counted from the finest. All are pooled from the only
+    level where ``in_specs`` has no other. A bin has ``sampling_ratio`` squared samples, with 0 as many as it covers
+    cells. ``aligned`` moves boxes by half a cell, so that a cell's value is at its centre.
     """
 
     def __init__(
@@ -43,19 +43,12 @@ class RoIAlign:
         end_level: int = 3,
         aligned: bool = False,
     ):
-        strides = [spec.stride for spec in in_specs]
-        expected = [1 << (FINEST + i) for i in range(end_level + 1)]
-        if not 0 <= start_level <= end_level or strides[: end_level + 1] != expected:
-            raise ConfigError(
-                f"RoIAlign.start_level is {start_level} and end_level {end_level}: expected 0 <= start_level <= "
-                f"end_level and levels of strides {expected}, the neck has {strides}."
-            )
         self.in_specs = tuple(in_specs)
         self.resolution = resolution
         self.sampling_ratio = sampling_ratio
         self.canonical_level = canconical_level
         self.canonical_size = canonical_size
-        self.levels = range(start_level, end_level + 1)
+        self.levels = _levels(in_specs, start_level, end_level)
         self.aligned = aligned
         self.out_specs = (LevelSpec(in_specs[0].channels, NO_STRIDE),)
 
@@ -94,3 +87,17 @@ class RoIAlign:
         level = paddle.floor(paddle.log2(size / self.canonical_size + 1e-6) + self.canonical_level) - FINEST
         level = level.clip(min=self.levels.start, max=self.levels.stop - 1)
         return ((level + 1) * (size > 0).astype("float32")).astype("int64") - 1
+
+
+def _levels(in_specs: Sequence[LevelSpec], start: int, end: int) -> range:
+    """The positions to pool from: the only one, else ``start`` to ``end``; raises :class:`ConfigError`."""
+    strides = [spec.stride for spec in in_specs]
+    if len(strides) == 1:
+        return range(1)
+    expected = [1 << (FINEST + i) for i in range(end + 1)]
+    if not 0 <= start <= end or strides[: end + 1] != expected:
+        raise ConfigError(
+            f"RoIAlign.start_level is {start} and end_level {end}: expected 0 <= start_level <= end_level and levels "
+            f"of strides {expected}, the neck has {strides}."
+        )
+    return range(start, end + 1)

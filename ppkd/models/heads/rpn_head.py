@@ -1,4 +1,4 @@
-"""The region proposal network (Ren et al., "Faster R-CNN", arXiv:1506.01497) on a feature pyramid."""
+"""The region proposal network (Ren et al., "Faster R-CNN", arXiv:1506.01497)."""
 
 from __future__ import annotations
 

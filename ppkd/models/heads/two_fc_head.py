@@ -1,4 +1,4 @@
-"""What a two-stage detector computes of each proposal before its outputs."""
+"""Two fully connected layers as the second stage of a detector on a pyramid."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from paddle.nn import functional as F
 from paddle.nn.initializer import XavierUniform
 
 from ppkd.config import register
+from ppkd.models.heads.roi_head import RoIHead
 from ppkd.structures import LevelSpec
 
 
 @register
-class TwoFCHead(nn.Layer):
+class TwoFCHead(RoIHead):
     """Two fully connected layers of ``out_channel`` numbers with ReLU (Lin et al., arXiv:1612.03144, section 4.2).
 
     ``resolution`` is the side of the pooled features, whose channels ``in_specs`` tells.
     """
 
     def __init__(self, *, in_specs: Sequence[LevelSpec], out_channel: int = 1024, resolution: int = 7):
-        super().__init__()
-        self.resolution = resolution
-        self.out_channel = out_channel
+        super().__init__(resolution=resolution, out_channel=out_channel, gives_maps=False)
         numbers = in_specs[0].channels * resolution * resolution
         self.fc6 = nn.Linear(numbers, out_channel, weight_attr=ParamAttr(initializer=XavierUniform(fan_out=numbers)))
         self.fc7 = nn.Linear(out_channel, out_channel, weight_attr=ParamAttr(initializer=XavierUniform()))

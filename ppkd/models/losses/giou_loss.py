@@ -9,6 +9,19 @@ from ppkd.config import register
 from ppkd.structures.boxes import area, paired_overlap
 
 
+def giou_distance(first: Tensor, second: Tensor, eps: float = 1e-10) -> Tensor:
+    """1 - the generalised overlap of corner boxes [..., 4] one by one, [...]; the leading axes may broadcast.
+
+    ``eps`` is added to the areas that divide.
+    """
+    shared, union = paired_overlap(first, second)
+    low = paddle.minimum(first[..., :2], second[..., :2])
+    high = paddle.maximum(first[..., 2:], second[..., 2:])
+    around = area(paddle.concat([low, high], axis=-1)) + eps
+    union = union + eps
+    return 1 - shared / union + (around - union) / around
+
+
 @register
 class GIoULoss(nn.Layer):
     """1 - IoU + the part of the smallest enclosing box that neither box covers; ``loss_weight`` multiplies it.
@@ -23,11 +36,5 @@ class GIoULoss(nn.Layer):
 
     def forward(self, predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """The sum over corner boxes ``predicted`` and ``target`` [..., 4], each times ``weight`` float32 [...]."""
-        predicted = predicted.astype("float32")
-        shared, union = paired_overlap(predicted, target)
-        low = paddle.minimum(predicted[..., :2], target[..., :2])
-        high = paddle.maximum(predicted[..., 2:], target[..., 2:])
-        around = area(paddle.concat([low, high], axis=-1)) + self.eps
-        union = union + self.eps
-        error = 1 - shared / union + (around - union) / around
+        error = giou_distance(predicted.astype("float32"), target, self.eps)
         return (error * weight).sum() * self.loss_weight

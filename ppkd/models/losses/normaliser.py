@@ -28,8 +28,13 @@ def over_batch(local: Tensor, *, least: float = 0.0) -> Tensor:
 
 def parts() -> int:
     """Of how many parts the batch of the present update consists, see :func:`over_batch`."""
+    return (processes.count() if processes.together() else 1) * accumulated()
+
+
+def accumulated() -> int:
+    """Of how many batches of this process the present update consists."""
     book = _book.get()
-    return (processes.count() if processes.together() else 1) * (1 if book is None else book.batches)
+    return 1 if book is None else book.batches
 
 
 def sum_over_batch(local: Tensor) -> Tensor:

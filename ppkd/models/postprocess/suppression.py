@@ -9,7 +9,14 @@ from paddle import Tensor
 
 
 class Suppression(ABC):
-    """Turns decoded boxes and their scores into detections."""
+    """Turns decoded boxes and their scores into detections.
+
+    Boxes that overlap a better one by more than ``nms_threshold`` are left out, and all but the best ``keep_top_k`` of
+    an image (-1: none).
+    """
+
+    nms_threshold: float
+    keep_top_k: int
 
     @abstractmethod
     def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

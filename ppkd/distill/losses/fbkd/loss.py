@@ -82,6 +82,10 @@ class FBKDFeatureLoss(nn.Layer):
             + self.nonlocal_weight * relations
         )
 
+    def attentions(self, feature: Tensor) -> dict[str, Tensor]:
+        """The teacher's ``spatial`` attention [N, HW] of its map [N, C, H, W]; its mean is 1."""
+        return {"spatial": self._attention(feature).flatten(1)}
+
     def _attention(self, feature: Tensor) -> Tensor:
         """Spatial attention [N, 1, H, W]; its mean is 1."""
         size = feature.abs().mean(axis=1, keepdim=True)

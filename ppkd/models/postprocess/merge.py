@@ -1,4 +1,4 @@
-"""Detections of overlapping slices of one picture made those of the picture."""
+"""Detections of several slices or views of one picture made those of the picture."""
 
 from __future__ import annotations
 

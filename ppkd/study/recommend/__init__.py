@@ -1,0 +1,1 @@
+"""Which method helps a pair of detectors: what fits is probed, tried in short pilots, and confirmed on fresh seeds."""
