@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ppkd.config import check, load_config
+from ppkd.config import DISTILLATION, QUANTISATION, check, load_config, require_slim
 from ppkd.utils.errors import PPKDError
 
 PARTS = frozenset({"_base_", "datasets"})
@@ -77,12 +77,16 @@ def _row(folder: str, answers: list[Answer]) -> str:
 
 
 def _take(path: Path) -> None:
+    from ppkd.deploy.int8.settings import quantisation
     from ppkd.distill.slim import check_slim
     from ppkd.models import build_detector
 
     config = load_config(path)
     if "slim" in config:
-        check_slim(config)
+        if require_slim(config, DISTILLATION, QUANTISATION) == QUANTISATION:
+            quantisation(config)
+        else:
+            check_slim(config)
         return
     config = load_config(path, ["pretrain_weights=null"])
     check(config)

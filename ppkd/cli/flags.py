@@ -90,13 +90,13 @@ def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentPa
     return made
 
 
-def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
+def load(args: argparse.Namespace, *more: str) -> tuple[Config, Config | None]:
     """The detector's configuration and, with ``--slim_config``, the distillation's, each with its part of ``-o``.
 
     Raises :class:`ConfigError` for an unreadable file, a malformed override, ``slim.`` without a slim file, or a slim
-    file that is not distillation.
+    file that is neither distillation nor of one of the kinds ``more``.
     """
-    from ppkd.config import load_config, require_distillation, split_overrides
+    from ppkd.config import DISTILLATION, load_config, require_slim, split_overrides
 
     own, slim_overrides = split_overrides(args.opt)
     slim_path = getattr(args, "slim_config", None)
@@ -105,7 +105,7 @@ def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
             raise ConfigError(f"-o slim.{slim_overrides[0]}: there is no --slim_config that it could change")
         return load_config(args.config, own), None
     slim = load_config(slim_path, slim_overrides)
-    require_distillation(slim)
+    require_slim(slim, DISTILLATION, *more)
     return load_config(args.config, own), slim
 
 
@@ -113,5 +113,10 @@ def load_detector(args: argparse.Namespace) -> Config:
     """The detector's configuration alone, for what needs no teacher: a line in the log says so of ``--slim_config``."""
     cfg, slim = load(args)
     if slim is not None:
-        get_logger("ppkd").info("%s has no effect here: a distilled student is a plain detector", slim.path)
+        say_distilled(slim)
     return cfg
+
+
+def say_distilled(slim: Config) -> None:
+    """Log that ``slim``, a file of distillation, changes nothing where no teacher is needed."""
+    get_logger("ppkd").info("%s has no effect here: a distilled student is a plain detector", slim.path)

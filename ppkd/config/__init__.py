@@ -1,6 +1,6 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
-from ppkd.config.compression import require_distillation
+from ppkd.config.compression import DISTILLATION, QUANTISATION, require_distillation, require_slim
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
 from ppkd.config.load import load_config, split_overrides
@@ -10,6 +10,8 @@ from ppkd.config.validate import check
 from ppkd.config.value import Config
 
 __all__ = [
+    "DISTILLATION",
+    "QUANTISATION",
     "Config",
     "Export",
     "Runtime",
@@ -20,6 +22,7 @@ __all__ = [
     "named",
     "register",
     "require_distillation",
+    "require_slim",
     "runtime",
     "split_overrides",
 ]

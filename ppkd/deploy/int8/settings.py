@@ -97,5 +97,6 @@ def _refuse_others(slim: Config, block: object, known: tuple[str, ...], prefix: 
         if key not in known:
             mark = block.mark(key) if isinstance(block, Config) else slim.origin
             raise LocatedError(
-                mark, f"{prefix}{key} is not a key of a file of quantisation{nearest(key, known)}; {', '.join(known)} are"
+                mark,
+                f"{prefix}{key} is not a key of a file of quantisation{nearest(key, known)}; {', '.join(known)} are",
             )
