@@ -102,7 +102,7 @@ def quantise(
 def _check_runs(original: Path, made: Path, pictures: Inputs) -> None:
     """Raise :class:`WeightsError` unless both files compute ``pictures``, to finite numbers of as many dimensions."""
     image = pictures["image"]
-    size = np.tile(np.float32(image.shape[2:]), (len(image), 1))
+    size = np.tile(np.array(image.shape[2:], np.float32), (len(image), 1))
     batch = {**pictures, "im_shape": size, "scale_factor": np.ones_like(size)}
     expected, found = (OnnxRuntimeEngine(file, device="CPU", cpu_threads=1)(batch) for file in (original, made))
     for one, two in zip(expected, found, strict=True):

@@ -76,7 +76,8 @@ def _of_theirs(slim: Config, batch_size: int) -> dict[str, Any]:
         known = tuple(_QUANTISERS)
         raise LocatedError(
             slim.mark("PTQ"),
-            f"PTQ.ptq_config.activation_quantizer {name} is not known{nearest(str(name), known)}; {', '.join(known)} are",
+            f"PTQ.ptq_config.activation_quantizer {name} is not known{nearest(str(name), known)}; "
+            f"known are {', '.join(known)}",
         )
     values = {"batches": block.get("quant_batch_num", 10), "batch_size": batch_size, "method": _QUANTISERS[name]}
     share = config.get("hist_percent")
@@ -96,7 +97,7 @@ def _refuse_others(slim: Config, block: object, known: tuple[str, ...], prefix: 
     for key in block:
         if key not in known:
             mark = block.mark(key) if isinstance(block, Config) else slim.origin
+            near = nearest(key, known)
             raise LocatedError(
-                mark,
-                f"{prefix}{key} is not a key of a file of quantisation{nearest(key, known)}; {', '.join(known)} are",
+                mark, f"{prefix}{key} is no key of a file of quantisation{near}; known are {', '.join(known)}"
             )
