@@ -1,6 +1,6 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
-from ppkd.config.compression import distils, prunes, require_distillation, require_supported
+from ppkd.config.compression import QUANTISATION, TRAINED, distils, prunes, require_distillation, require_slim
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
 from ppkd.config.load import load_config, split_overrides
@@ -10,6 +10,8 @@ from ppkd.config.validate import check
 from ppkd.config.value import Config
 
 __all__ = [
+    "QUANTISATION",
+    "TRAINED",
     "Config",
     "Export",
     "Runtime",
@@ -22,7 +24,7 @@ __all__ = [
     "prunes",
     "register",
     "require_distillation",
-    "require_supported",
+    "require_slim",
     "runtime",
     "split_overrides",
 ]
