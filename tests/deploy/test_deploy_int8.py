@@ -82,6 +82,7 @@ def quantiser(file: Path, data: Path, work: Path) -> Any:
     return Quantiser(work / "prepared.onnx", part, batches=batches, settings=SETTINGS, work=work)
 
 
+@pytest.mark.slow
 def test_heads_are_near_float_and_all_convolutions_are_quantised(
     exported: tuple[Path, Path, str], data: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_heads_are_near_float_and_all_convolutions_are_quantised(
     assert not dequantised.intersection(suppression[0].input)
 
 
+@pytest.mark.slow
 def test_the_file_says_that_it_is_int8_and_is_smaller(exported: tuple[Path, Path, str]) -> None:
     original, made, said = exported
     assert made.parent.name == "YOLOv3_int8"
@@ -109,6 +111,7 @@ def test_the_file_says_that_it_is_int8_and_is_smaller(exported: tuple[Path, Path
     assert "54 layers are quantised, 0 stay in float (none)" in said
 
 
+@pytest.mark.slow
 def test_engines_agree_on_the_int8_file(exported: tuple[Path, Path, str], data: Path) -> None:
     pictures = sorted((data / "val").glob("*.jpg"))[:2]
     one, two = (OnnxPredictor(exported[1], engine=name).predict(pictures) for name in ("onnxruntime", "openvino"))
@@ -174,6 +177,7 @@ def test_the_worst_layers_are_left_out_until_the_bound_is_met() -> None:
     assert choose([*errors], difference, bound=0.0, most=0).left == ()
 
 
+@pytest.mark.slow
 def test_an_unreadable_picture_is_named_and_an_older_export_stays(
     exported: tuple[Path, Path, str], data: Path, tmp_path: Path
 ) -> None:
