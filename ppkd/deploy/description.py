@@ -35,7 +35,8 @@ class Description:
         batch: how many images the model takes, None for any number.
         outputs: ``detections``: ``bbox`` [M, 6] and ``bbox_num`` [N]; ``boxes``: ``boxes`` [N, P, 4] or [N, P, C, 4]
             and ``scores`` [N, C, P], to be suppressed; ``raw``: what the heads give.
-        nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model.
+        nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model; empty where
+            nothing is suppressed.
     """
 
     name: str
@@ -48,6 +49,11 @@ class Description:
     batch: int | None
     outputs: Outputs
     nms: Mapping[str, Any]
+
+    @property
+    def suppressed(self) -> bool:
+        """Whether boxes of this model are suppressed, inside of it or outside."""
+        return self.outputs != "raw" and bool(self.nms)
 
     def metadata(self) -> dict[str, str]:
         """The texts to keep in the file, by key."""
