@@ -36,8 +36,9 @@ class Description:
         batch: how many images the model takes, None for any number.
         outputs: ``detections``: ``bbox`` [M, 6] and ``bbox_num`` [N]; ``boxes``: ``boxes`` [N, P, 4] or [N, P, C, 4]
             and ``scores`` [N, C, P], to be suppressed; ``raw``: what the heads give.
+        nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model; empty where
+            nothing is suppressed.
         precision: of the numbers that the layers up to the heads compute with, ``int8`` where some are quantised.
-        nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Description:
     outputs: Outputs
     nms: Mapping[str, Any]
     precision: Precision = "float32"
+
+    @property
+    def suppressed(self) -> bool:
+        """Whether boxes of this model are suppressed, inside of it or outside."""
+        return self.outputs != "raw" and bool(self.nms)
 
     def metadata(self) -> dict[str, str]:
         """The texts to keep in the file, by key."""

@@ -24,6 +24,7 @@ DETECTORS: dict[str, tuple[str, ...]] = {
     "FasterRCNN": ("faster_rcnn_r18_160_shapes",),
     "PPYOLOE": ("ppyoloe_plus_crn_160_shapes",),
     "PicoDet": ("picodet_s_160_shapes",),
+    "DETR": ("rtdetr_r18_160_shapes",),
 }
 COMMON = (
     "pretrain_weights=null",

@@ -26,7 +26,8 @@ def assemble(converted: Path, detector: Detector, description: Description, name
 
     Raises :class:`ConfigError` for a suppression that ONNX lacks and :class:`WeightsError` for an invalid model.
     """
-    if description.outputs == "detections":
+    inside = description.suppressed and description.outputs == "detections"
+    if inside:
         check_suppression(description.nms)
     model = onnx.load(str(converted))
     correct_epsilons(model.graph, detector)
@@ -34,7 +35,7 @@ def assemble(converted: Path, detector: Detector, description: Description, name
     name_outputs(model.graph, names)
     drop_unused(model.graph)
     onnx.save(model, str(folder / PLAIN))
-    if description.outputs == "detections":
+    if inside:
         append_suppression(model.graph, description.nms)
     model.producer_name = "ppkd"
     describe(model, description.metadata())

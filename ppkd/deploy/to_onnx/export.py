@@ -67,7 +67,7 @@ def export_onnx(
         comparison = Check(detector, description, check_picture(picture))
         shipped = shipped_form(detector, fuse=runtime(cfg).export.fuse_conv_bn)
         shape = (description.batch, *image_shape(cfg)[1:])
-        with suppression(shipped, cfg, False), convertible(shipped):
+        with suppression(shipped, cfg, not description.suppressed), convertible(shipped):
             save_program(shipped, shape, work / "model", raw=description.outputs == "raw")
         convert(work / "model.json", work / "converted.onnx", opset)
         assemble(work / "converted.onnx", shipped, description, comparison.names, work)
@@ -84,8 +84,10 @@ def describe(detector: Detector, cfg: Config, outputs: Outputs) -> Description:
     labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
     post_process = detector.post_process
-    if post_process is None and outputs != "raw":
-        raise ConfigError(f"{type(detector).__name__} has no separate NMS: export its raw heads, --nms none")
+    if post_process is None and outputs == "boxes":
+        raise ConfigError(
+            f"--nms outside: {type(detector).__name__} has no NMS; leave the flag out, or write --nms none"
+        )
     nms: Mapping[str, Any] = {}
     if post_process is not None:
         nms = {"type": type(post_process.nms).__name__, **vars(post_process.nms)}
