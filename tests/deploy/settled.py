@@ -49,8 +49,10 @@ def small(name: str, *overrides: str) -> tuple[Config, nn.Layer]:
 
 @paddle.no_grad()
 def settle(model: nn.Layer) -> nn.Layer:
-    """BatchNorm's statistics become those of noise, and weights of zero small random ones."""
-    for parameter in model.parameters():
+    """Gives BatchNorm the statistics of noise, random numbers to weights of zero, and qualities that differ."""
+    for name, parameter in model.named_parameters():
+        if "dgqp" in name and parameter.ndim > 1:
+            parameter.set_value(100 * parameter)
         if parameter.ndim > 1 and not parameter.abs().max().item():
             parameter.set_value(0.01 * paddle.randn(parameter.shape))
     model.eval()

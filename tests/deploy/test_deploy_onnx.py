@@ -79,6 +79,7 @@ def changed(file: Path, folder: Path, change: Callable[[onnx.ModelProto], object
     return folder / "model.onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("form", ["file", "outside"])
 def test_detections_are_those_of_the_paddle_model(
@@ -103,6 +104,7 @@ def test_the_file_alone_says_what_it_is(file: Path, program: Path, tmp_path: Pat
     assert known == config.metadata()
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_takes_any_number_of_pictures(
     yolo: Small, file: Path, photos: list[Path], tmp_path: Path
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_fixed_batch_takes_any_number_of_pictures(
     assert predictor.timing.images == 3
 
 
+@pytest.mark.slow
 def test_raw_heads_are_named_and_not_run(yolo: Small, photos: list[Path], tmp_path: Path) -> None:
     raw = export_onnx(yolo[1], yolo[0](), tmp_path, outputs="raw", opset=13, picture=photos[0])
     names = [output.name for output in onnx.load(str(raw)).graph.output]
@@ -180,6 +183,7 @@ def test_an_engine_that_is_not_here_says_how_to_get_it(
         OnnxPredictor(file, engine=engine)
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_the_older_file(
     file: Path, yolo: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
