@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ppkd.config import check, load_config
+from ppkd.config import QUANTISATION, TRAINED, Config, check, distils, load_config, prunes, require_slim
 from ppkd.utils.errors import PPKDError
 
 PARTS = frozenset({"_base_", "datasets"})
@@ -77,16 +77,28 @@ def _row(folder: str, answers: list[Answer]) -> str:
 
 
 def _take(path: Path) -> None:
-    from ppkd.distill.slim import check_slim
     from ppkd.models import build_detector
 
     config = load_config(path)
     if "slim" in config:
-        check_slim(config)
+        _take_slim(config)
         return
     config = load_config(path, ["pretrain_weights=null"])
     check(config)
     build_detector(config)
+
+
+def _take_slim(slim: Config) -> None:
+    from ppkd.deploy.int8.settings import quantisation
+    from ppkd.distill.slim import check_slim
+    from ppkd.models.pruning.settings import PruneSettings
+
+    if require_slim(slim, *TRAINED, QUANTISATION) == QUANTISATION:
+        quantisation(slim)
+    if distils(slim):
+        check_slim(slim)
+    if prunes(slim):
+        PruneSettings.of(slim)
 
 
 def main(checkout: Path) -> None:

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RETINANET = ROOT / "configs/retinanet/retinanet_r18_fpn_1x_coco.yml"
 GFL = ROOT / "configs/gfl/gfl_r18vd_1x_coco.yml"
+PPYOLOE = ROOT / "configs/ppyoloe/ppyoloe_plus_crn_s_80e_coco.yml"
 WIRED = {
     **dict.fromkeys(("FGFI", "DeFeat", "PFI", "RankMimicking", "GID", "GlobalKnowledge"), RETINANET),
-    **dict.fromkeys(("LD", "ClassKD", "FeatureImitation", "CrossKD"), GFL),
+    **dict.fromkeys(("LD", "ClassKD", "FeatureImitation", "CrossKD", "BCKD", "ScoreWeighted"), GFL),
+    "DistillPPYOLOELoss": PPYOLOE,
 }
 """Every loss and the detector on whose records it is measured."""
 

@@ -37,21 +37,35 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and its weights, and export on the CPU."""
-    cfg = flags.load_detector(args)
+    from ppkd.config import QUANTISATION
 
+    cfg, slim = flags.load(args, QUANTISATION)
+    quantised = slim is not None and slim["slim"] == QUANTISATION
+    if not quantised:
+        cfg = flags.detector(cfg, slim)
     if args.format == "paddle":
         for name in ONNX_ONLY:
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name} is for --format onnx; for Paddle write -o export.nms=false and the like")
+        if slim is not None and quantised:
+            raise ConfigError(f"{slim.path}: quantisation after training is for --format onnx")
         from ppkd.deploy.export import export_trained
 
         export_trained(cfg, args.output_dir)
         return
+    from ppkd.deploy.to_onnx.convert import check_quantiser
     from ppkd.deploy.to_onnx.export import OPSET, export_trained_onnx
 
     picture = Path(args.check_image) if args.check_image else None
     opset = OPSET if args.opset is None else args.opset
-    export_trained_onnx(cfg, args.output_dir, outputs=OUTPUTS.get(args.nms), opset=opset, picture=picture)
+    outputs = OUTPUTS.get(args.nms)
+    if slim is None or not quantised:
+        export_trained_onnx(cfg, args.output_dir, outputs=outputs, opset=opset, picture=picture)
+        return
+    check_quantiser()
+    from ppkd.deploy.int8.export import export_trained_int8
+
+    export_trained_int8(cfg, slim, args.output_dir, outputs=outputs, opset=opset, picture=picture)
 
 
 command = Command(parser, main, computes=True)

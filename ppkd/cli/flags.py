@@ -86,17 +86,17 @@ def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentPa
         help="settings that win over the files, e.g. epoch=12 TrainReader.batch_size=4 slim.losses.l2.weight=10",
     )
     if slim:
-        made.add_argument("--slim_config", metavar="YML", help="configuration of the distillation")
+        made.add_argument("--slim_config", metavar="YML", help="configuration of the distillation or pruning")
     return made
 
 
-def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
+def load(args: argparse.Namespace, *more: str) -> tuple[Config, Config | None]:
     """The detector's configuration and, with ``--slim_config``, the distillation's, each with its part of ``-o``.
 
     Raises :class:`ConfigError` for an unreadable file, a malformed override, ``slim.`` without a slim file, or a slim
-    file that is not distillation.
+    file that is neither trained with nor of one of the kinds ``more``.
     """
-    from ppkd.config import load_config, require_distillation, split_overrides
+    from ppkd.config import TRAINED, load_config, require_slim, split_overrides
 
     own, slim_overrides = split_overrides(args.opt)
     slim_path = getattr(args, "slim_config", None)
@@ -105,13 +105,25 @@ def load(args: argparse.Namespace) -> tuple[Config, Config | None]:
             raise ConfigError(f"-o slim.{slim_overrides[0]}: there is no --slim_config that it could change")
         return load_config(args.config, own), None
     slim = load_config(slim_path, slim_overrides)
-    require_distillation(slim)
+    require_slim(slim, *TRAINED, *more)
     return load_config(args.config, own), slim
 
 
 def load_detector(args: argparse.Namespace) -> Config:
-    """The detector's configuration alone, for what needs no teacher: a line in the log says so of ``--slim_config``."""
-    cfg, slim = load(args)
+    """The detector's configuration alone, for what needs no teacher."""
+    return detector(*load(args))
+
+
+def detector(cfg: Config, slim: Config | None) -> Config:
+    """``cfg`` of a detector that ``slim`` was trained with; a line in the log says of distillation that it is plain.
+
+    Of a file that prunes, the configuration says that the weights tell how many channels there are.
+    """
+    from ppkd.config import prunes
+    from ppkd.config.options import FROM_WEIGHTS
+
+    if slim is not None and prunes(slim) and cfg.get("pruned") is None:
+        return cfg.with_item("pruned", FROM_WEIGHTS, slim.mark("slim"))
     if slim is not None:
         get_logger("ppkd").info("%s has no effect here: a distilled student is a plain detector", slim.path)
     return cfg

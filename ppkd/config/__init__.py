@@ -1,6 +1,6 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
-from ppkd.config.compression import require_distillation
+from ppkd.config.compression import QUANTISATION, TRAINED, distils, prunes, require_distillation, require_slim
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
 from ppkd.config.load import load_config, split_overrides
@@ -10,16 +10,21 @@ from ppkd.config.validate import check
 from ppkd.config.value import Config
 
 __all__ = [
+    "QUANTISATION",
+    "TRAINED",
     "Config",
     "Export",
     "Runtime",
     "build",
     "check",
+    "distils",
     "find_config",
     "load_config",
     "named",
+    "prunes",
     "register",
     "require_distillation",
+    "require_slim",
     "runtime",
     "split_overrides",
 ]

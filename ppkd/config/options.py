@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_type_hints
 
 from ppkd.config.convert import convert
 from ppkd.config.value import Config, LocatedError, MissingKeyError
@@ -35,6 +35,9 @@ class Preflight:
 
 
 _Settings = TypeVar("_Settings", Export, Preflight)
+
+FROM_WEIGHTS: Final = "weights"
+"""``pruned`` of a detector whose weights alone tell how many channels it has."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Runtime:
     print_params: bool = False
     use_vdl: bool = False
     vdl_log_dir: str = "vdl_log_dir/scalar"
+    pruned: dict[str, tuple[int, ...]] | Literal["weights"] | None = None
     export: Export = field(default_factory=Export)
     preflight: Preflight = field(default_factory=Preflight)
 

@@ -15,6 +15,7 @@ from ppkd.utils.errors import WeightsError
 
 Step = dict[str, Any]
 Outputs = Literal["detections", "boxes", "raw"]
+Precision = Literal["float32", "int8"]
 MARK = "ppkd"
 """The key that tells a model of ppkd's, with the version of this form."""
 VERSION = "1"
@@ -35,6 +36,7 @@ class Description:
         batch: how many images the model takes, None for any number.
         outputs: ``detections``: ``bbox`` [M, 6] and ``bbox_num`` [N]; ``boxes``: ``boxes`` [N, P, 4] or [N, P, C, 4]
             and ``scores`` [N, C, P], to be suppressed; ``raw``: what the heads give.
+        precision: of the numbers that the layers up to the heads compute with, ``int8`` where some are quantised.
         nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model; empty where
             nothing is suppressed.
     """
@@ -49,6 +51,7 @@ class Description:
     batch: int | None
     outputs: Outputs
     nms: Mapping[str, Any]
+    precision: Precision = "float32"
 
     @property
     def suppressed(self) -> bool:
@@ -112,4 +115,5 @@ _VALID = {
     "batch": lambda value: value is None or (_whole(value) and value > 0),
     "outputs": lambda value: value in ("detections", "boxes", "raw"),
     "nms": _suppression,
+    "precision": lambda value: value in ("float32", "int8"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ppkd.config import Config, build
 from ppkd.distill.inherit import inherit_matching, inherit_part
@@ -21,13 +21,21 @@ from ppkd.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
+Shape = Callable[[Detector], object]
+"""Changes how many channels a detector has."""
 
-def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -> DistillModel:
+
+def as_it_is(detector: Detector) -> None:
+    """No change of ``detector``."""
+
+
+def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, shape: Shape = as_it_is) -> DistillModel:
     """The distillation model of the student of ``cfg`` with the teachers and the losses of ``slim``.
 
     The student's weights are random, or those of ``pretrain`` (see :func:`ppkd.models.weights.load_pretrain`), except
     for what ``student.inherit`` copies from the first teacher: whole parts, which win over ``pretrain``, or with
-    ``matching`` what fits outside the backbone, over which ``pretrain`` wins. ``slim`` may have PaddleDetection's form.
+    ``matching`` what fits outside the backbone, over which ``pretrain`` wins. Then ``shape`` changes the student, which
+    losses and adapters are made for. ``slim`` may have PaddleDetection's form.
 
     Raises:
         ConfigError: a key of the slim file is unknown, missing or wrong.
@@ -44,12 +52,20 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None) -
         inherit_matching(student, first)
     if pretrain:
         logger.info("Pretrained weights: %s", load_pretrain(student, pretrain))
-    losses = build_losses(slim, student.spec(), {name: teacher.spec() for name, teacher in teachers.items()})
     for part in inherited if inherited != "matching" else ():
         inherit_part(student, first, part, slim)
+    shape(student)
+    losses = build_losses(slim, student.spec(), {name: teacher.spec() for name, teacher in teachers.items()})
     learns_from = {name: teacher_of(slim, name) for name in losses}
     frozen = {name: _freeze(slim, name, teacher, losses, learns_from) for name, teacher in teachers.items()}
-    return DistillModel(student, frozen, losses, learns_from)
+    return DistillModel(
+        student,
+        frozen,
+        losses,
+        learns_from,
+        total_weight=slim.at("total_weight", None) or 1.0,
+        teacher_targets_from=slim.at("student.teacher_targets_from", None),
+    )
 
 
 def build_losses(
@@ -80,7 +96,9 @@ def _freeze(
 ) -> FrozenTeacher:
     """The teacher of that name, which records what its losses consume."""
     own = [loss for key, loss in losses.items() if learns_from[key] == name]
-    return FrozenTeacher.of_losses(teacher, own, casts=bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None)))
+    casts = bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None))
+    decides = name == next(iter(teacher_blocks(slim))) and slim.at("student.teacher_targets_from", None) is not None
+    return FrozenTeacher.of_losses(teacher, own, casts=casts, assigned=decides)
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:

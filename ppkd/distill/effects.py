@@ -18,8 +18,12 @@ from ppkd.distill.model import Comparison, DistillModel, Given
 from ppkd.distill.side import Progress
 from ppkd.structures import Record
 
-LOUD, FAINT = 10.0, 1e-3
-"""A loss is remarked on whose gradient is so many times the task's, or less than that part of it."""
+LOUD, FAINT = 2000.0, 1e-3
+"""A loss is remarked on whose gradient is so many times the task's, or less than that part of it.
+
+With a student from random weights the task's gradient is small at first, and a loss that is soon learned may begin
+loud: on blood cells CWD began at 956 times the task's, CrossKD at 188, FGD at 34, and all gained; FGD at 9229 cost AP.
+"""
 MOST = 0.5
 """Of a loss's value, and of an attention: from here on one part is the whole."""
 FEW = 8

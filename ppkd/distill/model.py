@@ -14,6 +14,7 @@ from ppkd.distill.balance import Balance
 from ppkd.distill.gradients import gradients, neck_parameters
 from ppkd.distill.labelled import labelled_images
 from ppkd.distill.loss import DistillLoss
+from ppkd.distill.pairing import check_same_places
 from ppkd.distill.preparation import Material
 from ppkd.distill.side import Progress, Side
 from ppkd.distill.teacher import Teacher
@@ -39,6 +40,13 @@ class DistillModel(nn.Layer):
         teachers: the teacher, or several by name; the first is the one of all losses that name none.
         losses: distillation losses by the name under which their weighted value is returned.
         learns_from: the names of the teachers of losses that do not learn from the first one.
+        total_weight: factor on all terms, the task's included.
+        teacher_targets_from: the epoch from which the student's assigner reads the first teacher's record instead of
+            the student's, so that the task's losses and the distillation's have the targets of that teacher.
+
+    Raises:
+        SpecError: the student's assigner is to read a record that is not like its own.
+        ConfigError: a weight is a share, but nothing of the neck is trained.
     """
 
     def __init__(
@@ -47,12 +55,19 @@ class DistillModel(nn.Layer):
         teachers: Teacher | Mapping[str, Teacher],
         losses: Mapping[str, DistillLoss],
         learns_from: Mapping[str, str] | None = None,
+        *,
+        total_weight: float = 1.0,
+        teacher_targets_from: float | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.teachers: dict[str, Teacher] = dict(teachers) if isinstance(teachers, Mapping) else {ONLY: teachers}
         self.losses = nn.LayerDict(dict(losses))
         self._learns_from = dict(learns_from or {})
+        self._total_weight = total_weight
+        self._teacher_targets_from = teacher_targets_from
+        if teacher_targets_from is not None:
+            check_same_places("student.teacher_targets_from", student.spec(), self.teacher.spec())
         self._progress = Progress()
         shares = {name: loss.gradient_share for name, loss in losses.items() if loss.gradient_share is not None}
         self.balance = Balance(shares) if shares else None
@@ -62,6 +77,8 @@ class DistillModel(nn.Layer):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The student's task losses, every weighted distillation loss, and their sum under ``loss``.
 
+        All have the factor of the total.
+
         Raises :class:`ConfigError` when a distillation loss has the name of one of the others.
         """
         losses = dict(self.losses.items())
@@ -70,7 +87,7 @@ class DistillModel(nn.Layer):
         if self.balance is not None and self.balance.probing and paddle.is_grad_enabled():
             asked = [seen.raw.get(name) for name in self.balance.shares]
             self.balance.add(gradients([seen.total, *asked], neck_parameters(self.student)))
-        terms = {**seen.task, **seen.distilled}
+        terms = {name: self._total_weight * term for name, term in {**seen.task, **seen.distilled}.items()}
         return {**terms, "loss": paddle.add_n(list(terms.values()))}
 
     def compare(self, batch: Batch, losses: Mapping[str, DistillLoss]) -> Comparison:
@@ -85,13 +102,14 @@ class DistillModel(nn.Layer):
         known = labelled_images(batch)
         consumed = {entry for loss in losses.values() for entry in loss.consumes}
         record = self.student.extract(batch).thinned(consumed).map(float32)
+        teachers = {name: self.teachers[name](batch, record).map(float32) for name in asked}
         truth, task = Truth.of(batch), {}
         if known is not None:
             own, boxes = known.of(record), known.of(truth)
+            decides = known.of(teachers[next(iter(self.teachers))]) if self._taught_targets else own
             with full_precision():
-                targets = self.student.assign(own, boxes)
+                targets = self.student.assign(decides, boxes)
                 task = dict(self.student.loss(own, targets))
-        teachers = {name: self.teachers[name](batch, record).map(float32) for name in asked}
         everything = self._view(record, teachers, truth)
         labelled = None
         if known is not None:
@@ -151,9 +169,17 @@ class DistillModel(nn.Layer):
         """The hash of each teacher, to be stored with a run and compared when it is resumed."""
         return {name: teacher.fingerprint() for name, teacher in self.teachers.items()}
 
+    @property
+    def _taught_targets(self) -> bool:
+        """Whether the student's targets are now those of the first teacher's record."""
+        since = self._teacher_targets_from
+        return since is not None and self._progress.epoch >= since
+
     def _asked(self, losses: Mapping[str, DistillLoss]) -> list[str]:
         """The names of the teachers of ``losses``, in the order of the teachers."""
         asked = {self.teacher_of(name) for name in losses}
+        if self._taught_targets:
+            asked.add(next(iter(self.teachers)))
         return [name for name in self.teachers if name in asked]
 
     def _view(self, student: Record, teachers: Mapping[str, Record], truth: Truth, targets: Any = None) -> View:

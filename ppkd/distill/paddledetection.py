@@ -12,12 +12,16 @@ from typing import Any
 
 from ppkd.config.validate import DATASETS, READERS, TRAINING
 from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark, freeze
+from ppkd.distill import paddledetection_ppyoloe as ppyoloe
 from ppkd.structures import DetectorSpec
 from ppkd.utils.errors import nearest
 
-OWN = ("slim", "teacher", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size")
+OWN = (
+    *("slim", "teacher", "student", "losses", "total_weight", "UnlabelledDataset", "unlabelled_batch_size"),
+    *("pruner", "Pruner"),
+)
 METHOD, LOSS, NAMES = THEIRS = ("slim_method", "distill_loss", "distill_loss_name")
-METHODS = ("FGD", "CWD", "LD")
+METHODS = ("FGD", "CWD", "LD", ppyoloe.METHOD)
 ALL_LEVELS = "distill_loss"
 STUDENTS = (*TRAINING, *READERS, *DATASETS, "epoch", "num_classes", "metric", "worker_num", "snapshot_epoch", "use_ema")
 """Keys that, in a slim file, change the student's training in PaddleDetection."""
@@ -63,7 +67,8 @@ def own_form(slim: Config, student: Config | None = None) -> Config:
     The teacher is the file itself without what is about distillation. Every name of ``distill_loss_name`` is a loss of
     its own, logged under it, on one level (see :func:`at_levels`): ``neck_f_*`` compares necks and ``cls_f_*`` class
     maps. LD's losses weigh what the ``student``'s ``LDGFLHead`` says, else as published. FGD's student starts from the
-    teacher where it fits. Keys of ppkd's form, as ``-o slim.teacher.weights=...`` adds them, win.
+    teacher where it fits, PP-YOLOE's learns the teacher's targets once its head's static assigner has ended. Keys of
+    ppkd's form, as ``-o slim.teacher.weights=...`` adds them, win.
 
     Raises :class:`ConfigError` for a method or loss that has no counterpart here.
     """
@@ -76,14 +81,16 @@ def own_form(slim: Config, student: Config | None = None) -> Config:
             f"slim_method {method} is not translated{nearest(str(method), METHODS)}; known are {', '.join(METHODS)} "
             "and none (YOLOv3). Write `teacher:` and `losses: {name: {type: ...}}` as docs/distillation.md shows",
         )
-    losses = _ld(slim, student) if method == "LD" else _losses(slim)
+    losses = _losses(slim, student)
     spare = slim.without(*OWN, *THEIRS, str(slim.get(LOSS)), "pretrain_weights")
     made: dict[str, Any] = {
         "slim": slim.get("slim"),
         "teacher": {"config": spare, "weights": slim.get("pretrain_weights")},
-        "student": {"inherit": "matching"} if method == "FGD" else {},
+        "student": _of_student(slim, student),
         "losses": losses,
     }
+    if method == ppyoloe.METHOD:
+        made["total_weight"] = ppyoloe.TOTAL
     written = freeze(made, slim.origin)
     return Config(written.values_, written.marks_, slim.origin, slim.path).merge(_only(slim, OWN))
 
@@ -127,7 +134,22 @@ def _differs(theirs: Any, ours: Any) -> bool:
     return bool(theirs != ours)
 
 
-def _losses(slim: Config) -> dict[str, Any]:
+def _of_student(slim: Config, student: Config | None) -> dict[str, Any]:
+    """What the method changes of the student."""
+    method = slim.get(METHOD)
+    if method == ppyoloe.METHOD:
+        return {"teacher_targets_from": ppyoloe.aligned_since(slim, student)}
+    return {"inherit": "matching"} if method == "FGD" else {}
+
+
+def _losses(slim: Config, student: Config | None) -> Mapping[str, Any]:
+    method = slim.get(METHOD)
+    if method == ppyoloe.METHOD:
+        return ppyoloe.ppyoloe_losses(slim)
+    return _ld(slim, student) if method == "LD" else _of_formula(slim)
+
+
+def _of_formula(slim: Config) -> dict[str, Any]:
     name = slim.get(LOSS)
     formula = FORMULAS.get(str(name))
     if formula is None:

@@ -71,6 +71,24 @@ def checked_pairs(
     return pairs if strides is None else _at(asker, name, pairs, strides, student, teacher)
 
 
+def check_same_places(asker: str, student: DetectorSpec, teacher: DetectorSpec) -> None:
+    """Raise :class:`SpecError` unless the student's assigner can read the teacher's record in place of its own.
+
+    ``asker`` is what asks for that. All numbers of the student's head must be the teacher's too, cell by cell.
+    """
+    numbers = [name for name, entry in student.entries.items() if entry.role != "feature"]
+    for spec in (student, teacher):
+        spec.require(numbers, asker, kind="grid")
+    for name in numbers:
+        own, other = student.entries[name], teacher.entries[name]
+        checked_pairs(asker, name, student, teacher)
+        if own.strides != other.strides:
+            raise SpecError(
+                f"{asker}: {name} is at strides {list(own.strides)} in {student.name}, but at {list(other.strides)} in "
+                f"{teacher.name}: choose a teacher with the student's levels"
+            )
+
+
 def _at(
     asker: str,
     name: str,

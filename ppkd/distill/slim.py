@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ppkd.config import Config, check, find_config, load_config, require_distillation
 from ppkd.config.convert import convert
@@ -18,13 +18,29 @@ from ppkd.distill.paddledetection import own_form
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
+PRUNER = ("pruner", "Pruner")
 OF_TEACHER = ("config", "weights", "amp")
 KEYS = {
-    "": ("slim", "teacher", "teachers", "student", "losses", "UnlabelledDataset", "unlabelled_batch_size"),
-    "student": ("inherit",),
+    "": (
+        "slim",
+        "teacher",
+        "teachers",
+        "student",
+        "losses",
+        "total_weight",
+        "UnlabelledDataset",
+        "unlabelled_batch_size",
+        *PRUNER,
+    ),
+    "student": ("inherit", "teacher_targets_from"),
 }
 PARTS = Literal["backbone", "neck", "head"]
-TYPES: dict[str, Any] = {"student.inherit": list[PARTS] | Literal["matching"], "unlabelled_batch_size": PositiveInt}
+TYPES: dict[str, Any] = {
+    "student.inherit": list[PARTS] | Literal["matching"],
+    "student.teacher_targets_from": NonNegativeFloat,
+    "total_weight": PositiveFloat,
+    "unlabelled_batch_size": PositiveInt,
+}
 TEACHER_TYPES: dict[str, Any] = {"config": str, "weights": str, "amp": bool}
 EXAMPLES = {"config": "a detector's yaml", "weights": "a path or URL"}
 

@@ -60,11 +60,16 @@ class FrozenTeacher:
         detector.eval()
 
     @classmethod
-    def of_losses(cls, detector: Detector, losses: Iterable[DistillLoss], *, casts: bool = False) -> Self:
-        """The teacher of ``losses``: it records what they consume, and all numbers of its head for their needs."""
+    def of_losses(
+        cls, detector: Detector, losses: Iterable[DistillLoss], *, casts: bool = False, assigned: bool = False
+    ) -> Self:
+        """The teacher of ``losses``: it records what they consume, and all numbers of its head for their needs.
+
+        So it does where its record is ``assigned``, because the student learns its targets.
+        """
         losses = list(losses)
         entries = {entry for loss in losses for entry in loss.consumes}
-        if any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
+        if assigned or any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
             entries |= {name for name, entry in detector.spec().entries.items() if entry.role != "feature"}
         return cls(detector, entries, casts=casts)
 

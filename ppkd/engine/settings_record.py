@@ -33,6 +33,7 @@ HARMLESS = frozenset(
         "preflight",
         "stop_after_non_finite",
         "use_gpu",
+        "pruned",
     }
 )
 """Top-level keys that change no step; ``epoch`` only says when to end."""

@@ -51,7 +51,8 @@ def assemble(experiment: Experiment) -> Assembly:
     logger.info("Seed: %d", settings.seed)
     images = open_images(experiment)
     loader = _loader(experiment, images)
-    models = build_models(experiment)
+    models = build_models(experiment, loader)
+    experiment = experiment.pruned(models.pruned)
     model = environment.synchronise_norms(models.trained, settings.norm_type, gpu)
     if experiment.options.to_static:
         environment.compile_backbone(model.deployable())

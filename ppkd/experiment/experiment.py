@@ -6,18 +6,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ppkd.config import Config, Runtime, check, runtime
-from ppkd.config.value import Mark, freeze
+from ppkd.config import Config, Runtime, check, distils, prunes, runtime
+from ppkd.config.value import OVERRIDE, LocatedError, Mark, freeze
 from ppkd.data import DetectionDataset, Loader, build_loader
 from ppkd.data.reader import BuiltReader, build_reader
 from ppkd.distill.build import check_slim
 from ppkd.engine.optim import OptimizerBuilder, build_optimizer
 from ppkd.engine.schedules import LearningRate, build_learning_rate
 from ppkd.experiment.options import DEFAULTS, TrainOptions
-from ppkd.utils.errors import ConfigError
+from ppkd.models.pruning.settings import PruneSettings
+from ppkd.models.pruning.shrink import Shapes
+from ppkd.utils.errors import ConfigError, nearest
 
-NAME = "filename"
+NAME, PRETRAIN = "filename", "pretrain_weights"
+OF_PRUNING = ("slim", "Pruner", PRETRAIN)
 ENABLE_CE, FROM_FILES, FROM_RUN = Mark("--enable_ce"), Mark("the names of the files"), Mark("the run's folder")
+PRUNED = Mark("the pruning at the start of the run")
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,16 @@ class SlimSettings:
 
     Attributes:
         config: the file.
+        distils: whether there are teachers and losses; else the student is pruned alone.
+        pruning: what of the student is pruned before it trains, if anything.
         inherits: whether the student starts with weights of the teacher.
         unlabelled: whether there is an ``UnlabelledDataset``.
         unlabelled_batch_size: images of it in every batch; as many as labelled ones if not given.
     """
 
     config: Config
+    distils: bool
+    pruning: PruneSettings | None
     inherits: bool
     unlabelled: bool
     unlabelled_batch_size: int | None
@@ -56,7 +64,7 @@ class Experiment:
     @classmethod
     def parse(cls, cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAULTS) -> Experiment:
         """The experiment of ``cfg`` and ``slim``; raises :class:`ConfigError` for wrong top-level settings."""
-        cfg = _named(cfg, slim)
+        cfg = _started(_named(cfg, slim), slim)
         if options.enable_ce:
             repeatable = freeze({"seed": 0, "TrainReader": {"shuffle": False}}, ENABLE_CE)
             cfg = replace(cfg.merge(repeatable), origin=cfg.origin)
@@ -73,7 +81,9 @@ class Experiment:
             _ = self.train_reader
         if self.config.get("EvalReader") is not None:
             _ = self.eval_reader
-        if self.slim is not None:
+        if self.slim is not None and not self.slim.distils:
+            _check_alone(self.slim.config)
+        elif self.slim is not None:
             check_slim(self.slim.config, self.config)
         if self.runtime.epoch < 1:
             raise ConfigError(f"{self.config.where()}: epoch is missing; say how long to train, e.g. with -o epoch=12")
@@ -121,10 +131,35 @@ class Experiment:
         settings = replace(self.runtime, save_dir=str(place.parent), filename=place.name)
         return replace(self, config=config, runtime=settings)
 
+    def pruned(self, shapes: Shapes) -> Experiment:
+        """The same experiment with a detector whose parameters have these ``shapes``."""
+        if not shapes:
+            return self
+        merged = freeze({"pruned": {**(self.config.get("pruned") or {}), **shapes}}, PRUNED)
+        return replace(self, config=self.config.with_item("pruned", merged["pruned"], PRUNED))
+
     @property
     def starts_trained(self) -> bool:
         """Whether the student starts from more than random weights."""
         return bool(self.runtime.pretrain_weights) or (self.slim is not None and self.slim.inherits)
+
+
+def _started(cfg: Config, slim: Config | None) -> Config:
+    """``cfg`` with the weights that a file of pruning alone starts from, unless ``-o`` says otherwise."""
+    if slim is None or distils(slim) or not slim.get(PRETRAIN) or cfg.mark(PRETRAIN) == OVERRIDE:
+        return cfg
+    return cfg.with_item(PRETRAIN, slim[PRETRAIN], slim.mark(PRETRAIN))
+
+
+def _check_alone(slim: Config) -> None:
+    """Raise :class:`ConfigError` for a key that a file of pruning without distillation does not have."""
+    for key in slim:
+        if key not in OF_PRUNING:
+            raise LocatedError(
+                slim.mark(key),
+                f"{key} is not a key of a slim file that says slim: {slim['slim']}{nearest(key, OF_PRUNING)}; known "
+                f"are {', '.join(OF_PRUNING)}. With a teacher write slim: DistillPrune",
+            )
 
 
 def _check_place(cfg: Config, key: str, value: str) -> None:
@@ -146,6 +181,8 @@ def _named(cfg: Config, slim: Config | None) -> Config:
 def _slim_settings(slim: Config) -> SlimSettings:
     return SlimSettings(
         config=slim,
+        distils=distils(slim),
+        pruning=PruneSettings.of(slim) if prunes(slim) else None,
         inherits=bool(slim.at("student.inherit", None)),
         unlabelled=slim.get("UnlabelledDataset") is not None,
         unlabelled_batch_size=slim.get("unlabelled_batch_size"),

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppkd.config import Config, Runtime
-from ppkd.data import DetectionDataset, build_dataset
+from ppkd.data import DetectionDataset, Loader, build_dataset
 from ppkd.distill import DistillModel, build_distiller
 from ppkd.engine.non_finite import image_namer
 from ppkd.engine.protocols import Trainable
 from ppkd.experiment.experiment import Experiment
+from ppkd.experiment.pruning import prune_student
 from ppkd.models import build_detector
+from ppkd.models.detectors.detector import Detector
+from ppkd.models.pruning.shrink import Shapes
 from ppkd.models.weights import load_pretrain
-from ppkd.report.complexity import complexity, count_parameters
+from ppkd.report.complexity import complexity, count_parameters, image_size
 from ppkd.structures import Batch
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
-
-FLOPS_SHAPE = (3, 640, 640)
 
 logger = get_logger(__name__)
 
@@ -62,22 +63,35 @@ def open_dataset(cfg: Config, key: str, num_classes: int) -> DetectionDataset:
 
 @dataclass(frozen=True)
 class Models:
-    """What is trained: a detector alone or a distillation model, which is then ``distilled`` as well."""
+    """What is trained: a detector alone or a distillation model, which is then ``distilled`` as well.
+
+    ``pruned`` are the shapes of the student's parameters that have fewer channels than its configuration says.
+    """
 
     trained: Trainable
     distilled: DistillModel | None
+    pruned: Shapes
 
 
-def build_models(experiment: Experiment) -> Models:
-    """What ``experiment`` trains, with its pretrained weights unless they come from a checkpoint."""
+def build_models(experiment: Experiment, loader: Loader) -> Models:
+    """What ``experiment`` trains, with its pretrained weights unless they come from a checkpoint.
+
+    Where the student is pruned, batches of ``loader`` may measure what it can do without.
+    """
     pretrain = experiment.runtime.pretrain_weights if experiment.options.resume is None else None
-    if experiment.slim is not None:
-        distilled = build_distiller(experiment.config, experiment.slim.config, pretrain=pretrain)
-        return Models(distilled, distilled)
+    pruned: dict[str, Sequence[int]] = {}
+
+    def shape(student: Detector) -> None:
+        pruned.update(prune_student(experiment, student, loader))
+
+    if experiment.slim is not None and experiment.slim.distils:
+        distilled = build_distiller(experiment.config, experiment.slim.config, pretrain=pretrain, shape=shape)
+        return Models(distilled, distilled, pruned)
     detector = build_detector(experiment.config)
     if pretrain:
         logger.info("Pretrained weights: %s", load_pretrain(detector, pretrain))
-    return Models(detector, None)
+    shape(detector)
+    return Models(detector, None, pruned)
 
 
 def log_size(cfg: Config, settings: Runtime, detector: Any) -> None:
@@ -85,8 +99,6 @@ def log_size(cfg: Config, settings: Runtime, detector: Any) -> None:
     if settings.print_params:
         logger.info("Model Params : %.6f M", count_parameters(detector) / 1e6)
     if settings.print_flops:
-        shape = tuple(cfg.at("TestReader.inputs_def.image_shape", None) or FLOPS_SHAPE)[-3:]
-        if -1 in shape or None in shape:
-            shape = FLOPS_SHAPE
-        gflops = complexity(detector, shape[1], shape[2]).gflops
-        logger.info("Model FLOPs : %.6fG. (image shape is %s)", gflops, list(shape))
+        size = image_size(cfg)
+        gflops = complexity(detector, *size).gflops
+        logger.info("Model FLOPs : %.6fG. (image shape is %s)", gflops, [3, *size])

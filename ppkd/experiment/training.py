@@ -58,7 +58,7 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
             run_calibration(assembly)
             losses = run_preflight(assembly)
         if not options.dry_run:
-            claim(experiment)
+            claim(assembly.experiment)
             if losses is not None and processes.is_first():
                 write_report(folder.path, losses)
             trainer.train()

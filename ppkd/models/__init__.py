@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def build_detector(cfg: Config) -> Detector:
-    """The detector that ``cfg["architecture"]`` names, with random weights; raises ``ConfigError``."""
+    """The detector that ``cfg["architecture"]`` names, with random weights; raises ``ConfigError``.
+
+    Where ``cfg`` says under ``pruned`` which shapes its parameters were pruned to, it has these.
+    """
     from ppkd.config import build
     from ppkd.models.detectors.detector import Detector
     from ppkd.utils.errors import ConfigError
@@ -18,4 +22,8 @@ def build_detector(cfg: Config) -> Detector:
     model = build(cfg, cfg["architecture"])
     if not isinstance(model, Detector):
         raise ConfigError(f"{cfg.where('architecture')}: {cfg['architecture']} is a component, but not a detector")
+    if isinstance(cfg.get("pruned"), Mapping):
+        from ppkd.models.pruning.shrink import resize
+
+        resize(model, cfg["pruned"])
     return model

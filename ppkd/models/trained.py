@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ppkd.config import Config, runtime
+from ppkd.config.options import FROM_WEIGHTS
 from ppkd.models import build_detector
+from ppkd.models.pruning.shrink import resize, shapes_in
 from ppkd.models.weights import load_weights
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
@@ -24,6 +26,8 @@ def trained_detector(cfg: Config) -> Detector:
     if not weights:
         raise ConfigError(f"{cfg.path}: which weights? Name a file or URL with -o weights=...")
     detector = build_detector(cfg)
+    if cfg.get("pruned") == FROM_WEIGHTS:
+        resize(detector, shapes_in(weights, detector))
     get_logger(__name__).info("%s", load_weights(detector, weights))
     detector.eval()
     return detector

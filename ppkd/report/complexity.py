@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,11 @@ from paddle import nn
 from ppkd.models.modes import evaluation_mode
 
 if TYPE_CHECKING:
+    from ppkd.config import Config
     from ppkd.models.detectors.detector import Detector
+
+
+FLOPS_SHAPE = (3, 640, 640)
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,20 @@ def complexity(model: Detector, height: int, width: int) -> Complexity:
     Layers called several times count each time; functional operations and post-processing do not count. Unlike
     ``paddle.flops`` it draws no random numbers, adds no buffers to the model and keeps each layer's training flag.
     """
-    total = 0
+    return Complexity(count_parameters(model), sum(operations(model, height, width).values()) / 1e9)
 
-    def count(layer: nn.Layer, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal total
-        total += _operations(layer, inputs, output)
 
-    hooks = [layer.register_forward_post_hook(count) for layer in model.sublayers()]
+def operations(model: Detector, height: int, width: int) -> dict[str, int]:
+    """The multiply-adds that :func:`complexity` counts, by the names of the layers."""
+    total = dict.fromkeys((name for name, _ in model.named_sublayers()), 0)
+
+    def counting(name: str) -> Callable[[nn.Layer, tuple[Any, ...], Any], None]:
+        def count(layer: nn.Layer, inputs: tuple[Any, ...], output: Any) -> None:
+            total[name] += _operations(layer, inputs, output)
+
+        return count
+
+    hooks = [layer.register_forward_post_hook(counting(name)) for name, layer in model.named_sublayers()]
     size = paddle.to_tensor([[height, width]], dtype="float32")
     batch = {"image": paddle.zeros([1, 3, height, width]), "im_shape": size, "scale_factor": paddle.ones([1, 2])}
     try:
@@ -68,7 +80,13 @@ def complexity(model: Detector, height: int, width: int) -> Complexity:
     finally:
         for hook in hooks:
             hook.remove()
-    return Complexity(count_parameters(model), total / 1e9)
+    return total
+
+
+def image_size(cfg: Config) -> tuple[int, int]:
+    """Height and width at which the detector of ``cfg`` is counted: those of its ``TestReader``, else 640 x 640."""
+    _, height, width = tuple(cfg.at("TestReader.inputs_def.image_shape", None) or FLOPS_SHAPE)[-3:]
+    return (height, width) if (height or -1) > 0 and (width or -1) > 0 else FLOPS_SHAPE[1:]
 
 
 def cpu_latency(model_dir: Path | str, *, cpu_threads: int = 1, runs: int = 20, warmup: int = 3) -> float:

@@ -65,14 +65,14 @@ def test_remedies_are_named_where_something_is_off():
         "94 % of it comes from stride 8, which no object of the training set reaches: set losses.fgd.levels: objects",
         "its channel attention is nearly one-hot on stride 8 (64 of 64): set losses.fgd.scale: rms",
     ]
-    assert not remedies("fgd", loss, Effect(0.5, 0.1, {4: 0.06, 8: 0.94}), {4: 706.0, 8: 3.0})
+    assert not remedies("fgd", loss, Effect(956.0, 0.1, {4: 0.06, 8: 0.94}), {4: 706.0, 8: 3.0})
 
 
 def test_what_is_set_already_is_not_advised():
-    effect = Effect(50.0, 0.1, {4: 0.1, 8: 0.9}, (Attention("channel", 8, 64.0, 64),))
+    effect = Effect(5000.0, 0.1, {4: 0.1, 8: 0.9}, (Attention("channel", 8, 64.0, 64),))
     loss = distiller(scale="rms", levels="objects", weight=Share(0.5)).losses["kd"]
     assert remedies("fgd", loss, effect, {4: 1.0}) == [
-        "its gradient is 50 times the task's: set another losses.fgd.weight",
+        "its gradient is 5e+03 times the task's: set another losses.fgd.weight",
         "its channel attention is nearly one-hot on stride 8 (64 of 64): set a higher losses.fgd.temp",
     ]
     faint = remedies("l2", distiller(OutputL2).losses["kd"], Effect(1e-5, 0.0), {})

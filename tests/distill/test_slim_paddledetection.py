@@ -44,6 +44,23 @@ CWDFeatureLoss:
   tau: 1.0
   weight: 5.0
 """
+PPYOLOE = """
+for_distill: True
+slim_method: PPYOLOEDistill
+distill_loss: DistillPPYOLOELoss
+DistillPPYOLOELoss:
+  loss_weight: {'logits': 4.0, 'feat': 1.0}
+  logits_distill: True
+  logits_loss_weight: {'class': 1.0, 'iou': 2.5, 'dfl': 0.5}
+  logits_ld_distill: True
+  logits_ld_params: {'weight': 20000, 'T': 10}
+  feat_distill: True
+  feat_distiller: 'fgd'
+  feat_distill_place: 'neck_feats'
+  teacher_width_mult: 1.25
+  student_width_mult: 1.0
+  feat_out_channels: [768, 384, 192]
+"""
 LD = "slim_method: LD\n"
 LD_HEAD = """
 LDGFLHead:
@@ -80,6 +97,41 @@ def test_every_published_form_is_a_set_of_losses(slim_file):
     assert losses(slim_file(CWD.replace("cls_f", "neck_f")))["neck_f_3"] == {
         k: cwd[k] for k in ("type", "weight", "tau")
     }
+
+
+def test_ppyoloes_form_is_that_of_our_file(slim_file, root):
+    path = slim_file(PPYOLOE, base="configs/ppyoloe/ppyoloe_plus_crn_x_80e_coco.yml", weights="x.pdparams")
+    found = own_form(load_config(path)).to_dict()
+    published = load_config("slim/distill/ppyoloe_plus_distill_l_from_x.yml").to_dict()
+    assert found["losses"]["logits_loss"] == published["losses"]["logits"]
+    assert found["losses"]["feat_loss"] == {**published["losses"]["feat"], "strides": [8, 16, 32]}
+    assert {key: found[key] for key in ("student", "total_weight")} == {
+        key: published[key] for key in ("student", "total_weight")
+    }
+    student = load_config(
+        root / "configs/ppyoloe/ppyoloe_plus_crn_l_80e_coco.yml", ["PPYOLOEHead.static_assigner_epoch=7"]
+    )
+    check_slim(load_config(path), student)
+    other = own_form(load_config(path), student)
+    assert other.at("student.teacher_targets_from") == 7
+
+
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [
+        ("logits_ld_distill=false", {"logits_loss": {"kd_weight": 0.0}}),
+        ("loss_weight={logits: 1, feat: 2}", {"logits_loss": {"weight": 1}, "feat_loss": {"weight": 2}}),
+        ("feat_distiller=mimic", {"feat_loss": {"type": "Mimic"}}),
+        ("feat_out_channels=[768, 384]", {"feat_loss": {"strides": [16, 32]}}),
+        ("feat_distill=false", {"feat_loss": None}),
+        ("loss_weight={logits: 0, feat: 2}", {"logits_loss": None}),
+    ],
+)
+def test_ppyoloes_settings_are_read(slim_file, more, changed):
+    found = losses(slim_file(PPYOLOE), [f"DistillPPYOLOELoss.{more}"])
+    for name, settings in changed.items():
+        assert (settings is None) == (name not in found)
+        assert settings is None or settings.items() <= found[name].items()
 
 
 def test_what_is_silent_has_paddledetections_defaults(slim_file):
@@ -125,7 +177,12 @@ def test_the_teacher_is_the_file_without_what_is_about_distillation(slim_file, m
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("slim_method: PPYOLOEDistill", r"theirs\.yml:6: slim_method PPYOLOEDistill is not translated"),
+        ("slim_method: PPYOLOEDistil", r"theirs\.yml:6: slim_method PPYOLOEDistil is not translated; did you mean"),
+        ("slim_method: PPYOLOEDistill", r"PPYOLOEDistill goes with distill_loss: DistillPPYOLOELoss, not with None"),
+        (PPYOLOE.replace("feat_distiller:", "feat_distillr:"), r"theirs\.yml:17: .*did you mean 'feat_distiller'\?"),
+        (PPYOLOE.replace("'fgd'", "'fdg'"), r'theirs\.yml:17: .*feat_distiller is "fdg", expected'),
+        (PPYOLOE.replace("'dfl'", "'dfll'"), r"must have class, iou, dfl: dfll; did you mean 'dfl'"),
+        (PPYOLOE.replace("neck_feats", "backbone_feats"), r"theirs\.yml:18: .*backbone_feats, but losses here compare"),
         ("slim_method: FDG", r"did you mean 'FGD'\?"),
         ("slim_method: FGD", r"distill_loss is None; translated are .*FGDFeatureLoss"),
         (FGD.replace("FGDFeatureLoss", "FGDFeatureLos"), r"did you mean 'FGDFeatureLoss'\?"),

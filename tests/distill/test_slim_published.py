@@ -68,6 +68,7 @@ def test_the_weight_of_damo_yolo_falls_from_1_to_a_tenth(root):
         assert loss.weight_at(80 * share) == pytest.approx(1 - 0.9 * (1 - math.cos(math.pi * share)) / 2)
 
 
+@pytest.mark.slow
 def test_crosskd_and_pkd_are_those_alone_with_the_published_weights(root):
     both, alone = (load_config(root / LOSSES.format(name)) for name in ("crosskd_pkd", "crosskd"))
     assert (both.at("teacher"), both.at("losses.crosskd")) == (alone.at("teacher"), alone.at("losses.crosskd"))

@@ -106,6 +106,16 @@ def test_shares_of_a_res2net_block_build_on_each_other_unless_it_strides(stride)
     assert moved == ([True, True, True] if stride == 1 else [True, False, False])
 
 
+def test_res2net_can_be_saved_as_a_program(tmp_path):
+    backbone = Res2Net(width=4, num_stages=2, return_idx=(1,))
+    backbone.eval()
+    x = paddle.randn([1, 3, 32, 64])
+    shape = paddle.static.InputSpec([None, 3, None, None])
+    paddle.jit.save(paddle.jit.to_static(backbone, input_spec=[shape]), str(tmp_path / "saved"))
+    saved = paddle.jit.load(str(tmp_path / "saved"))(x)
+    np.testing.assert_allclose(saved.numpy(), backbone(x)[0].numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_resnet_freezes_its_norms_by_default():
     backbone = ResNet(depth=18)
     before = {name: tensor.numpy().copy() for name, tensor in backbone.state_dict().items()}

@@ -36,6 +36,14 @@ def check_packages() -> None:
         raise ConfigError(f"export to ONNX needs {' and '.join(missing)}, not installed here: {INSTALL}")
 
 
+def check_quantiser() -> None:
+    """Raise :class:`ConfigError` naming what quantisation needs in addition and is not installed."""
+    check_packages()
+    # onnxruntime.quantization imports it, and onnxruntime does not require it.
+    if importlib.util.find_spec("ml_dtypes") is None:
+        raise ConfigError(f"quantisation needs ml_dtypes, not installed here: {INSTALL}")
+
+
 def check_opset(opset: int) -> None:
     """Raise :class:`ConfigError` for a version of ONNX's operators that is not written."""
     if opset not in OPSETS:

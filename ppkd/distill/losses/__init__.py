@@ -19,6 +19,7 @@ from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
 from ppkd.distill.losses.pfi import PFI, PFIFeatureLoss
 from ppkd.distill.losses.pkd import PKD, PKDFeatureLoss
+from ppkd.distill.losses.ppyoloe import DistillPPYOLOELoss
 from ppkd.distill.losses.rank_mimicking import RankMimicking, RankMimickingLoss
 from ppkd.distill.losses.score_weighted import ScoreWeighted
 from ppkd.distill.losses.yolov3_fine_grained import DistillYOLOv3Loss, YOLOv3FineGrained
@@ -41,6 +42,7 @@ __all__ = [
     "DeFeatFeatureLoss",
     "DeFeatHead",
     "DeFeatHeadLoss",
+    "DistillPPYOLOELoss",
     "DistillYOLOv3Loss",
     "FBKDFeatureLoss",
     "FGDFeatureLoss",

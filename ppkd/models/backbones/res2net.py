@@ -52,7 +52,9 @@ class Res2NetBlock(nn.Layer):
         """[N, in_channels, H, W] to [N, out_channels, H / stride, W / stride]."""
         *shares, passing = paddle.split(self.branch2a(x), self.scales, axis=1)
         parts: list[Tensor] = []
-        for conv, share in zip(self.branch2b, shares, strict=True):
+        # Paddle's tracing of Python code into a program does not know zip's strict.
+        for i, conv in enumerate(self.branch2b):
+            share = shares[i]
             parts.append(conv(share + parts[-1] if parts and self.stride == 1 else share))
         parts.append(passing if self.stride == 1 else F.avg_pool2d(passing, 3, self.stride, padding=1))
         identity = x if self.branch1 is None else self.branch1(x)

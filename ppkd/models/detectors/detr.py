@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import paddle
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
 from ppkd.config import register
+from ppkd.models.casting import full_precision
 from ppkd.models.detectors.detector import PyramidDetector
 from ppkd.models.heads.dino_head import DINOHead
 from ppkd.models.losses.dino_loss import QueryTargets
@@ -81,7 +81,7 @@ class DETR(PyramidDetector):
         neck = self.features(batch)
         memory = self.transformer.memory(neck)
         chosen = self.transformer.select(memory)
-        beside = {"enc_logits": [chosen.logits], "enc_boxes": [F.sigmoid(chosen.references)]}
+        beside = {"enc_logits": [chosen.logits], "enc_boxes": [chosen.boxes]}
         spoilt = None
         if self.training and any(len(boxes) for boxes in batch.get("gt_bbox", ())):
             spoilt = self.transformer.denoise(shares(Truth.of(batch), paddle.shape(batch["image"])[2:]))
@@ -136,7 +136,8 @@ def stages(record: Record) -> Answers:
 
 def shares(truth: Truth, size: Tensor) -> Boxes:
     """``truth`` in shares of an input of ``size`` height and width, int [2]."""
-    return Boxes(xyxy_to_cxcywh(truth.boxes / _sides(size)), truth.labels, truth.real)
+    with full_precision():
+        return Boxes(xyxy_to_cxcywh(truth.boxes / _sides(size)), truth.labels, truth.real)
 
 
 def _sides(size: Tensor) -> Tensor:

@@ -16,32 +16,32 @@ from ppkd.models.pruning.trace import Channels
 Criterion = Literal["l1_norm", "fpgm"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Channels of one or more convolutions that are the same channels, for what reads them.
 
     Attributes:
-        name: the weight of the first of these convolutions, in the model's order. Its filters are what is judged.
-        members: the weights of all of them.
-        labels: the label of each of the first one's filters.
+        members: the label of each of their filters, by the names of their weights, in the model's order.
     """
 
-    name: str
-    members: tuple[str, ...]
-    labels: Labels
+    members: Mapping[str, Labels]
 
     @property
-    def size(self) -> int:
-        """How many channels can go one by one."""
-        return len(np.unique(self.labels))
+    def name(self) -> str:
+        """The first weight's."""
+        return next(iter(self.members))
 
-    def weakest(self, model: nn.Layer, criterion: Criterion, ratio: float) -> Labels:
-        """The labels of the share ``ratio`` of the channels that matter least; at least one channel stays."""
-        weight = model.state_dict()[self.name].numpy()
-        filters = (weight.T if weight.ndim == 2 else weight).reshape(len(self.labels), -1)
-        labels, places = np.unique(self.labels, return_inverse=True)
+    def weakest(self, model: nn.Layer, criterion: Criterion, ratio: float, judged: str | None = None) -> Labels:
+        """The labels of the share ``ratio`` of the channels that matter least; at least one channel stays.
+
+        As in PaddleSlim the filters of one weight are judged: those of ``judged``, by default of the first.
+        """
+        name = judged or self.name
+        weight = model.state_dict()[name].numpy()
+        filters = (weight.T if weight.ndim == 2 else weight).reshape(len(self.members[name]), -1)
+        labels, places = np.unique(self.members[name], return_inverse=True)
         scores = np.bincount(places, SCORES[criterion](filters)) / np.bincount(places)
-        count = min(int(round(len(labels) * ratio)), len(labels) - 1)
+        count = min(round(len(labels) * ratio), len(labels) - 1)
         return labels[np.argsort(scores, kind="stable")[:count]]
 
 
@@ -69,7 +69,7 @@ def groups(channels: Channels, model: nn.Layer) -> list[Group]:
         if FIXED not in labels:
             known = next((key for key, names in made.items() if _meet(labels, produced, names)), len(made))
             made.setdefault(known, []).append(name)
-    return [Group(names[0], tuple(names), produced[names[0]]) for names in made.values()]
+    return [Group({name: produced[name] for name in names}) for names in made.values()]
 
 
 def _meet(labels: Labels, produced: Mapping[str, Labels], names: Iterable[str]) -> bool:

@@ -15,10 +15,10 @@ from ppkd.models.pruning.walk import Walk, shape_of
 
 Rule = Callable[[Walk, Any], Sequence[Labels | None]]
 ELEMENTWISE = (
-    "relu relu_ relu6 leaky_relu sigmoid silu swish hardsigmoid hardswish mish tanh gelu scale scale_ sqrt exp clip "
-    "cast assign dropout"
-).split()
-POINTWISE = "add add_ subtract multiply multiply_ maximum minimum".split()
+    *("relu", "relu_", "relu6", "leaky_relu", "sigmoid", "silu", "swish", "hardsigmoid", "hardswish", "mish", "tanh"),
+    *("gelu", "scale", "scale_", "sqrt", "exp", "clip", "cast", "assign", "dropout"),
+)
+POINTWISE = ("add", "add_", "subtract", "multiply", "multiply_", "maximum", "minimum")
 
 
 def unary(walk: Walk, op: Any) -> list[Labels | None]:

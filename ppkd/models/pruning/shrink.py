@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,8 +13,11 @@ from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import Detector, PyramidDetector
 from ppkd.models.modes import evaluation_mode
-from ppkd.models.pruning.labels import Labels
-from ppkd.models.pruning.trace import SIDE, Channels
+from ppkd.models.pruning.labels import FIXED, Labels
+from ppkd.models.pruning.trace import SIDE, Channels, trace
+from ppkd.utils.download import fetch
+from ppkd.utils.errors import ConfigError, WeightsError
+from ppkd.utils.serialization import read_weights
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -37,8 +41,39 @@ def resize(detector: Detector, shapes: Shapes) -> None:
     """Give parameters and buffers the ``shapes`` of a pruned detector; their values are no more than a start."""
     state = detector.state_dict()
     for name, shape in shapes.items():
+        own = None if name not in state else state[name].shape
+        if own is None or len(own) != len(shape) or any(size > most for size, most in zip(shape, own, strict=True)):
+            raise ConfigError(
+                f"pruned says that {name} has the shape {list(shape)}, but this {type(detector).__name__} has "
+                f"{'none of that name' if own is None else list(own)}: was another detector pruned?"
+            )
         _replace(state[name], state[name].numpy()[tuple(map(slice, shape))])
     _settle(detector)
+
+
+def shapes_in(source: str | os.PathLike[str], detector: Detector) -> Shapes:
+    """The shapes in a file of weights of what is smaller there than in ``detector`` and can be pruned.
+
+    Raises :class:`WeightsError` for a file that cannot be read, or has no fewer channels.
+    """
+    arrays = read_weights(fetch(source))
+    state, channels = detector.state_dict(), trace(detector)
+    smaller = {
+        name: list(arrays[name].shape)
+        for name in dict.fromkeys(name for name, _ in channels.axes)
+        if name in arrays and _pruned(channels, name, state[name].shape, arrays[name].shape)
+    }
+    if not smaller:
+        raise WeightsError(f"{source}: no channels are pruned in these weights; leave --slim_config out")
+    return smaller
+
+
+def _pruned(channels: Channels, name: str, own: Sequence[int], found: Sequence[int]) -> bool:
+    """Whether a tensor has its ``own`` shape in ``found`` but for fewer channels along axes that can be pruned."""
+    if len(own) != len(found) or list(own) == list(found):
+        return False
+    free = [(name, axis) in channels.axes and FIXED not in channels.axes[name, axis] for axis in range(len(own))]
+    return all(size == most or (size < most and may) for size, most, may in zip(found, own, free, strict=True))
 
 
 def _replace(tensor: Tensor, array: NDArray[np.generic]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paddle import Tensor
+from paddle.nn import functional as F
+
+from ppkd.models.casting import full_precision
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Selection:
     content: Tensor
     references: Tensor
     logits: Tensor
+
+    @property
+    def boxes(self) -> Tensor:
+        """What the ``references`` mean: cx, cy, w, h in 0..1, float32 [N, Q, 4]."""
+        with full_precision():
+            return F.sigmoid(self.references)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 
 from ppkd.config import register
-from ppkd.models.casting import float32
+from ppkd.models.casting import float32, full_precision
 from ppkd.models.heads.tower_head import prior_logit
 from ppkd.models.layers.linear import MLP, linear
 from ppkd.models.layers.norm import batch_norm
@@ -108,25 +108,29 @@ class RTDETRTransformer(nn.Layer):
 
     def select(self, memory: Sequence[Tensor]) -> Selection:
         """The best cells of all levels; fewer than ``num_queries`` if there are not as many."""
-        anchors, inside = anchor_logits(memory, self.eps, self.swapped_sides)
+        with full_precision():
+            anchors, inside = anchor_logits(memory, self.eps, self.swapped_sides)
         cells = paddle.concat([level.flatten(2).transpose([0, 2, 1]) for level in memory], axis=1)
         content = self.enc_output(paddle.where(inside, cells, paddle.zeros([], cells.dtype)))
         logits = self.enc_score_head(content)
-        references = float32(self.enc_bbox_head(content)) + anchors
-        index = best_rows(float32(logits).max(axis=-1), self.num_queries)
+        change = self.enc_bbox_head(content)
+        with full_precision():
+            references = float32(change) + anchors
+            index = best_rows(float32(logits).max(axis=-1), self.num_queries)
         return Selection(index, *(take_rows(rows, index) for rows in (content, references, logits)))
 
     def denoise(self, truth: Boxes) -> Denoising | None:
         """The queries that restore the boxes of ``truth``; None if ``num_denoising`` is 0."""
         if not self.num_denoising:
             return None
-        return denoising(
-            truth,
-            queries=self.num_denoising,
-            num_classes=self.num_classes,
-            label_noise_ratio=self.label_noise_ratio,
-            box_noise_scale=self.box_noise_scale,
-        )
+        with full_precision():
+            return denoising(
+                truth,
+                queries=self.num_denoising,
+                num_classes=self.num_classes,
+                label_noise_ratio=self.label_noise_ratio,
+                box_noise_scale=self.box_noise_scale,
+            )
 
     def answer(self, memory: Sequence[Tensor], chosen: Selection, spoilt: Denoising | None = None) -> Answers:
         """What every decoder layer says of the ``chosen`` cells, behind what it says of the ``spoilt`` boxes.
@@ -161,15 +165,16 @@ class RTDETRTransformer(nn.Layer):
         :class:`~ppkd.models.layers.self_attention.SelfAttention`.
         """
         answers = Answers([], [])
-        boxes = F.sigmoid(references)
-        before = boxes
+        with full_precision():
+            before = boxes = F.sigmoid(references)
         for i in range(layers):
             queries = self.decoder["layers"][i](queries, self.query_pos_head(boxes), boxes, memory, hidden)
-            change = float32(self.dec_bbox_head[i](queries))
             answers.logits.append(self.dec_score_head[i](queries))
-            answers.boxes.append(F.sigmoid(change + logit(before)))
-            before = F.sigmoid(change + logit(boxes))
-            boxes = before.detach()
+            change = self.dec_bbox_head[i](queries)
+            with full_precision():
+                answers.boxes.append(F.sigmoid(float32(change) + logit(before)))
+                before = F.sigmoid(float32(change) + logit(boxes))
+                boxes = before.detach()
         return answers
 
 
