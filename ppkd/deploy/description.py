@@ -36,9 +36,9 @@ class Description:
         batch: how many images the model takes, None for any number.
         outputs: ``detections``: ``bbox`` [M, 6] and ``bbox_num`` [N]; ``boxes``: ``boxes`` [N, P, 4] or [N, P, C, 4]
             and ``scores`` [N, C, P], to be suppressed; ``raw``: what the heads give.
-        precision: of the numbers that the layers up to the heads compute with, ``int8`` where some are quantised.
         nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model; empty where
             nothing is suppressed.
+        precision: of the numbers that the layers up to the heads compute with, ``int8`` where some are quantised.
     """
 
     name: str

@@ -17,7 +17,7 @@ from ppkd.config import check
 from ppkd.config.value import OVERRIDE, freeze
 from ppkd.deploy.description import Description, Outputs
 from ppkd.deploy.int8.calibration import Inputs, calibration_batches
-from ppkd.deploy.int8.graph import body, prepare
+from ppkd.deploy.int8.graph import body, prepare, state_corners
 from ppkd.deploy.int8.quantise import Quantiser
 from ppkd.deploy.int8.sensitive import Choice, choose
 from ppkd.deploy.int8.settings import Quantisation, quantisation
@@ -89,6 +89,7 @@ def quantise(
         quantiser.write(choice.quantised, target)
     made = onnx.load(str(target))
     made.producer_name = "ppkd"
+    state_corners(made)
     describe(made, replace(description, precision="int8").metadata())
     try:
         onnx.checker.check_model(made)

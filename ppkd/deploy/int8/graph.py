@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 LAYERS = ("Conv",)
@@ -70,6 +71,19 @@ def write_heads(source: Path, heads: tuple[str, ...], target: Path) -> None:
     model = onnx.load(str(source))
     extracted = onnx.utils.Extractor(model).extract_model(["image"], list(heads))
     onnx.save(extracted, str(target))
+
+
+def state_corners(model: ModelProto) -> None:
+    """Say that boxes to suppress have four numbers: OpenVINO cannot infer it in a quantised graph, and refuses that."""
+    graph = model.graph
+    name = "quantised.corners"
+    for place, node in enumerate(graph.node):
+        if node.op_type == "NonMaxSuppression":
+            graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 4], np.int64), f"{name}.shape"))
+            stated = helper.make_node("Reshape", [node.input[0], f"{name}.shape"], [name], name=name)
+            node.input[0] = name
+            graph.node.insert(place, stated)
+            return
 
 
 def _features(model: ModelProto) -> set[str]:

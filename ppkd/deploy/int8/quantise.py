@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,10 @@ from ppkd.deploy.int8.graph import FOLLOWERS, JOINS, LAYERS, Body, write_heads
 from ppkd.deploy.int8.settings import Quantisation
 from ppkd.deploy.onnx_engines import OnnxRuntimeEngine
 
+# Entropy is left out: with onnxruntime's 128 bins for 128 steps it gives MinMax's ranges.
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
 }
 
 
@@ -53,11 +55,7 @@ class Quantiser:
     def _quantise(self, source: Path, nodes: Iterable[str], target: Path) -> None:
         settings = self._settings
         chosen = [*nodes, *self.whole.followers]
-        root = logging.getLogger()
-        level = root.level
-        # onnxruntime warns in the root logger that the graph was not prepared, unless its metadata say so.
-        root.setLevel(logging.ERROR)
-        try:
+        with _silence():
             quantize_static(
                 str(source),
                 str(target),
@@ -72,8 +70,6 @@ class Quantiser:
                 calibration_cache_path=str(self.work / "ranges.json"),
                 extra_options={"CalibPercentile": settings.percentile, "CalibStridedMinMax": 1},
             )
-        finally:
-            root.setLevel(level)
 
     def _computed(self, file: Path) -> list[NDArray[np.float32]]:
         engine = OnnxRuntimeEngine(file, device="CPU", cpu_threads=1)
@@ -83,3 +79,16 @@ class Quantiser:
 def _distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
     spread = max(float(expected.std(dtype=np.float64)), 1e-6)
     return float(np.sqrt(np.square(found.astype(float) - expected).mean())) / spread
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Inside, onnxruntime says neither that the graph should be prepared, as it is, nor how its histograms are."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ppkd.config import Config
@@ -11,13 +11,12 @@ from ppkd.config.convert import convert
 from ppkd.config.value import LocatedError
 from ppkd.utils.errors import nearest
 
-Method = Literal["minmax", "percentile", "entropy"]
+Method = Literal["minmax", "percentile"]
 KEYS = ("slim", "weights", "quant", "PTQ")
 _THEIRS = ("ptq_config", "quant_batch_num", "fuse")
 _QUANTISERS: dict[str, Method] = {
     "AbsmaxQuantizer": "minmax",
     "HistQuantizer": "percentile",
-    "KLQuantizer": "entropy",
 }
 
 
@@ -28,7 +27,7 @@ class Quantisation:
     Attributes:
         batches: how many batches of the training set the ranges of the numbers are measured on.
         batch_size: images of a batch; a model of a fixed batch takes its own number.
-        method: how a range is chosen: all that was seen, the ``percentile`` of it, or by the least loss of information.
+        method: how a range is chosen: all that was seen, or the ``percentile`` of it.
         percentile: percent of the numbers that lie inside of a range.
         bound: the largest difference of a head's output to float, RMS relative to its standard deviation, at which no
             more layers are left in float.
@@ -60,6 +59,8 @@ def quantisation(slim: Config, batch_size: int = 1) -> Quantisation:
     _refuse_others(slim, slim, KEYS, "")
     if "PTQ" in slim and "quant" in slim:
         raise LocatedError(slim.mark("PTQ"), "PTQ is PaddleDetection's form of quant: give one of them")
+    if slim.get("quant") is not None:
+        _refuse_others(slim, slim["quant"], tuple(field.name for field in fields(Quantisation)), "quant.")
     values = _of_theirs(slim, batch_size) if "PTQ" in slim else slim.get("quant") or {}
     found: Quantisation = convert(values, Quantisation, "quant", slim.mark("PTQ" if "PTQ" in slim else "quant"))
     return found
