@@ -70,6 +70,8 @@ class _Tail:
             index = self.node("Reshape", index, self.join(self.n, self.ints(-1), self.ints(1)))
         boxes = self.node("GatherND", boxes, index, batch_dims=1)
         boxes = self.node("Reshape", boxes, self.join(groups, self.k, self.ints(4)))
+        # OpenVINO wants to know, before it computes anything, that a box has four numbers.
+        boxes = self.node("Gather", boxes, self.ints(0, 1, 2, 3), axis=2)
         return boxes, self.node("Reshape", best, self.join(groups, self.ints(1), self.k))
 
     def survivors(self, boxes: str, scores: str, settings: Mapping[str, Any]) -> str:
