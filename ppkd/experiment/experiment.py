@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ppkd.config import Config, Runtime, check, distils, prunes, runtime
+from ppkd.config import TRAINED, Config, Runtime, check, distils, prunes, require_slim, runtime
 from ppkd.config.value import OVERRIDE, LocatedError, Mark, freeze
 from ppkd.data import DetectionDataset, Loader, build_loader
 from ppkd.data.reader import BuiltReader, build_reader
@@ -81,12 +81,17 @@ class Experiment:
             _ = self.train_reader
         if self.config.get("EvalReader") is not None:
             _ = self.eval_reader
-        if self.slim is not None and not self.slim.distils:
-            _check_alone(self.slim.config)
-        elif self.slim is not None:
-            check_slim(self.slim.config, self.config)
+        if self.slim is not None:
+            self._check_slim(self.slim)
         if self.runtime.epoch < 1:
             raise ConfigError(f"{self.config.where()}: epoch is missing; say how long to train, e.g. with -o epoch=12")
+
+    def _check_slim(self, slim: SlimSettings) -> None:
+        require_slim(slim.config, *TRAINED)
+        if slim.distils:
+            check_slim(slim.config, self.config)
+        else:
+            _check_alone(slim.config)
 
     @cached_property
     def optimizer(self) -> OptimizerBuilder:

@@ -25,7 +25,10 @@ SMALL = [
     "RPNHead.train_proposal.post_nms_top_n=24",
     "RPNHead.test_proposal.post_nms_top_n=16",
 ]
-OF_ONE_STAGE = {"ClassKD", "CrossKD", "LD", "PFI", "RankMimicking", "YOLOv3FineGrained"}
+OF_ONE_STAGE = {
+    *("BCKD", "ClassKD", "CrossKD", "DistillPPYOLOELoss", "LD", "PFI", "RankMimicking", "ScoreWeighted"),
+    "YOLOv3FineGrained",
+}
 OTHER_MAPS = {"OutputL2", "PKD"}
 """Losses that need equal anchors, or equal channels."""
 
