@@ -37,7 +37,7 @@ def require_slim(slim: Config, *wanted: str) -> str:
     said = slim.get("slim")
     if said in wanted:
         return str(said)
-    if said in _HERE:
+    if isinstance(said, str) and said in _HERE:
         hint = f"; here a file that says slim: {' or '.join(wanted)} is expected, or none"
         raise LocatedError(slim.mark("slim"), f"slim: {said} {_HERE[said]}{hint}")
     if isinstance(said, str) and said in OTHERS:

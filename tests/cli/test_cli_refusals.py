@@ -42,6 +42,7 @@ def test_every_tool_refuses_slim_files_that_are_no_distillation(tmp_path: Path, 
         ("UnstructuredPruner", "slim: UnstructuredPruner is unstructured pruning, which"),
         ("PrunerQAT", "slim: PrunerQAT is pruning and quantisation-aware training at once, which"),
         ("Distil", "a slim file says `slim: Distill`, .*; did you mean 'Distill'"),
+        ("{}", "a slim file says `slim: Distill`"),
         ("null", "a slim file says `slim: Distill`, `slim: Pruner`, `slim: DistillPrune`$"),
     ],
 )
