@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,12 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"needs the real images in {REAL_DATA.relative_to(ROOT.parent)} beside the clone")
     return REAL_DATA
+
+
+@pytest.fixture(scope="module")
+def logger_as_before() -> Iterator[None]:
+    """Runs configure ppkd's logger; the next module gets it as it was."""
+    logger = logging.getLogger("ppkd")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    yield
+    logger.level, logger.propagate, logger.handlers[:] = before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,7 @@ STUDENT = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 SLIM = "slim/distill/yolov3_l2.yml"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _logger_as_before():
-    root = logging.getLogger("ppkd")
-    before = (root.level, root.propagate, list(root.handlers))
-    yield
-    root.level, root.propagate, root.handlers[:] = before
+pytestmark = pytest.mark.usefixtures("logger_as_before")
 
 
 @pytest.fixture(scope="module")

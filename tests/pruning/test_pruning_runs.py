@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -21,12 +19,7 @@ CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 NUMBERS = range(27, 33)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _logger_as_before():
-    root = logging.getLogger("ppkd")
-    before = (root.level, root.propagate, list(root.handlers))
-    yield
-    root.level, root.propagate, root.handlers[:] = before
+pytestmark = pytest.mark.usefixtures("logger_as_before")
 
 
 @pytest.fixture(scope="module")
