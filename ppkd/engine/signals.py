@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from ppkd.utils import processes
+
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,7 +45,13 @@ class SignalWatch:
             yield
         finally:
             for number, handler in former.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+                signal.signal(number, self._afterwards(handler))
+
+    def _afterwards(self, former: Handler) -> Handler:
+        """A stopped process of several ends by itself: the launcher's next signal must not change its exit code."""
+        if self.received is not None and processes.count() > 1:
+            return signal.SIG_IGN
+        return signal.SIG_DFL if former is None else former
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:

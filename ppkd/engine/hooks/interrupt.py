@@ -51,7 +51,8 @@ class StopOnSignal(Hook):
             processes.wait_for_all()
             command = continue_command(path, sys.argv)
             logger.info("Stopped after %d steps. Continue with: %s", run.position.step, command)
-            raise Interrupted(self._watch.received or signal.SIGTERM)
+            self._watch.received = self._watch.received or signal.SIGTERM
+            raise Interrupted(self._watch.received)
 
     def close(self, run: TrainingRun) -> None:
         """Give the signals back."""
