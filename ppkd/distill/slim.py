@@ -18,7 +18,7 @@ from ppkd.distill.paddledetection import own_form
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
-PRUNER = ("pruner", "Pruner")
+COMPRESSION = ("pruner", "Pruner", "QAT")
 OF_TEACHER = ("config", "weights", "amp")
 KEYS = {
     "": (
@@ -30,7 +30,7 @@ KEYS = {
         "total_weight",
         "UnlabelledDataset",
         "unlabelled_batch_size",
-        *PRUNER,
+        *COMPRESSION,
     ),
     "student": ("inherit", "teacher_targets_from"),
 }
