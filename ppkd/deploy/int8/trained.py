@@ -146,4 +146,6 @@ def _quantised(model: ModelProto, nodes: list[str], tensors: Mapping[str, Scale]
         op_types_to_quantize=[LAYER, RELU],
         extra_options={"TensorQuantOverrides": overrides},
     )
-    return quantiser.quantize_model()
+    quantiser.quantize_model()
+    quantiser.model.topological_sort()
+    return quantiser.model.model
