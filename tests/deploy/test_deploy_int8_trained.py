@@ -15,7 +15,7 @@ from paddle import nn
 from settled import small
 
 from ppkd.models.layers.rep_vgg import merged
-from ppkd.models.quantised.student import _layers, measure, quantise
+from ppkd.models.quantised.student import all_layers, measure, quantise
 from ppkd.models.quantised.units import units
 
 FLIPPED = 0.02
@@ -83,7 +83,7 @@ def test_every_convolution_computes_what_the_student_computes(name: str, count: 
     tensors = {each: tensors_of(model, convolutions[each]) for each in nodes}
     made = {output: node for node in model.graph.node for output in node.output}
     found = computed(model, image, {one for pair in tensors.values() for one in pair})
-    layers = dict(_layers(detector))
+    layers = dict(all_layers(detector))
     for each, (source, result) in tensors.items():
         weight = plain_name(made[convolutions[each].input[1]].input[0].removesuffix("_quantized"))
         unit = trained.units[weight]
