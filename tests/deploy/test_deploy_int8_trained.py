@@ -116,6 +116,14 @@ def through(layers: Mapping[str, nn.Layer], unit: Any, x: paddle.Tensor) -> np.n
     return (layers[unit.norm](y) if unit.norm else y).numpy()
 
 
+def test_a_weight_is_known_by_paddles_name_whatever_became_of_it() -> None:
+    pytest.importorskip("ml_dtypes", reason="onnxruntime.quantization needs ml_dtypes")
+    from ppkd.deploy.int8.trained import plain_name
+
+    for name in ("conv2d_47.w_0", "conv2d_47.w_0_deepcopy_2", "ConvBnFusion_W_conv2d_47.w_0_deepcopy_229_token_11"):
+        assert plain_name(name) == "conv2d_47.w_0"
+
+
 def test_ranges_that_are_not_there_are_named(tmp_path: Path) -> None:
     pytest.importorskip("ml_dtypes", reason="onnxruntime.quantization needs ml_dtypes")
     from ppkd.deploy.int8.trained import Trained
