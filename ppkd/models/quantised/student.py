@@ -102,9 +102,20 @@ def measuring(ranges: nn.LayerDict) -> Iterator[None]:
             each.measuring = False
 
 
+@contextmanager
+def one_batch(ranges: nn.LayerDict) -> Iterator[None]:
+    """Inside one batch passes, by which the ranges move afterwards."""
+    for each in ranges.values():
+        each.begin()
+    yield
+    for each in ranges.values():
+        each.settle()
+
+
 @paddle.no_grad()
 def measure(detector: Detector, ranges: nn.LayerDict, batches: Sequence[Batch]) -> None:
     """Let the ``ranges`` of ``detector`` hold what it computes of ``batches`` in evaluation mode."""
     with evaluation_mode(detector), measuring(ranges):
         for batch in batches:
-            detector.extract(batch)
+            with one_batch(ranges):
+                detector.extract(batch)
