@@ -104,7 +104,7 @@ class YOLODataSet(DetectionDataset):
 
     def _rows(self, path: Path) -> list[tuple[float, ...]]:
         """Class, x1, y1, x2, y2 (parts of the image's size) of every line that can be read; the others are counted."""
-        rows = []
+        rows: list[tuple[float, ...]] = []
         try:
             lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
