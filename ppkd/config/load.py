@@ -27,7 +27,11 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Mappings merge deeply, lists and ``!Name`` mappings are replaced. Loading changes nothing but the returned value.
     Raises :class:`ConfigError` with file and line for a missing file, a cycle of ``_BASE_`` or malformed yaml.
     """
-    config = _load(find_config(path), chain=(), asker=Mark(""))
+    return overridden(_load(find_config(path), chain=(), asker=Mark("")), overrides)
+
+
+def overridden(config: Config, overrides: Sequence[str]) -> Config:
+    """``config`` with ``overrides`` (``a.b=v``, v is yaml) on top; raises :class:`ConfigError` for a malformed one."""
     for text in overrides:
         config = _override(config, text)
     return translated(config)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ppkd.config import Config, check, runtime
 from ppkd.deploy.engine import EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
-from ppkd.deploy.labels import class_labels
+from ppkd.deploy.labels import ClassLabels, class_labels
 from ppkd.deploy.pictures import detect_pictures
 from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Preprocess
@@ -24,6 +24,20 @@ from ppkd.utils.logger import get_logger
 from ppkd.utils.visualdl import open_writer
 
 _log = get_logger("ppkd.deploy")
+
+
+def trained_pipeline(cfg: Config) -> tuple[Pipeline, ClassLabels]:
+    """What detects with ``cfg``'s detector and ``weights`` on the device that it names, and the classes.
+
+    Raises :class:`PPKDError` for a wrong configuration or wrong weights.
+    """
+    check(cfg)
+    settings = runtime(cfg)
+    choose_device(settings.use_gpu, tf32=settings.tf32)
+    detector = trained_detector(cfg)
+    labels = class_labels(cfg, detector.class_names)
+    config = InferConfig.of(cfg, labels.names, labels.category_ids)
+    return Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader"))), labels
 
 
 def infer(
@@ -44,15 +58,9 @@ def infer(
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done; an
     ``output_dir`` that cannot be written into raises :class:`ConfigError` at once.
     """
-    check(cfg)
     if save_results:
         output_folder(output_dir)
-    settings = runtime(cfg)
-    choose_device(settings.use_gpu, tf32=settings.tf32)
-    detector = trained_detector(cfg)
-    labels = class_labels(cfg, detector.class_names)
-    config = InferConfig.of(cfg, labels.names, labels.category_ids)
-    pipeline = Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader")))
+    pipeline, labels = trained_pipeline(cfg)
     batch_size = cfg.at("TestReader.batch_size", 1)
     if slicing is not None:
         pipeline = SlicedPipeline(pipeline, slicing, batch_size)
