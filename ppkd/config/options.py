@@ -42,7 +42,11 @@ FROM_WEIGHTS: Final = "weights"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Checked top-level settings; ``epoch`` is 0 where the file names none."""
+    """Checked top-level settings; ``epoch`` is 0 where the file names none.
+
+    ``best_by`` is the figure that decides which model is the best one, the metric's first if not given. Training ends
+    after ``patience`` evaluations in a row that were not better, never if not given.
+    """
 
     architecture: str
     metric: Literal["COCO", "VOC"] = "COCO"
@@ -53,6 +57,8 @@ class Runtime:
     seed: int = 0
     log_iter: int = 20
     snapshot_epoch: int = 1
+    best_by: str | None = None
+    patience: int | None = None
     save_dir: str = "output"
     filename: str = ""
     weights: str | None = None
@@ -83,6 +89,7 @@ _LEAST = {
     "num_classes": 1,
     "log_iter": 1,
     "snapshot_epoch": 1,
+    "patience": 1,
     "epoch": 0,
     "gradient_accumulation_steps": 1,
     "worker_num": 0,
