@@ -43,7 +43,7 @@ def trained_pipeline(cfg: Config) -> tuple[Pipeline, ClassLabels]:
 def infer(
     cfg: Config,
     pictures: Sequence[Path],
-    output_dir: Path | str = "output",
+    output_dir: Path | str = "output/infer",
     *,
     draw_threshold: float = 0.5,
     save_results: bool = False,
@@ -71,6 +71,7 @@ def infer(
         threshold=draw_threshold,
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
+        tell=lambda line: _log.info("%s", line),
     )
     results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
@@ -86,5 +87,6 @@ def infer(
     finally:
         if writer is not None:
             writer.close()
+        _log.info("%s", results.tally.total("--draw_threshold"))
         if save_results:
             _log.info("all detections are in %s", results.write_json())
