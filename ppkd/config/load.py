@@ -11,6 +11,7 @@ from typing import Any
 from ppkd.config.dialect import translated
 from ppkd.config.find import find_config
 from ppkd.config.parse import parse
+from ppkd.config.plugins import offer
 from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark
 from ppkd.utils.files import read_text
 
@@ -34,6 +35,7 @@ def overridden(config: Config, overrides: Sequence[str]) -> Config:
     """``config`` with ``overrides`` (``a.b=v``, v is yaml) on top; raises :class:`ConfigError` for a malformed one."""
     for text in overrides:
         config = _override(config, text)
+    offer(config)
     return translated(config)
 
 

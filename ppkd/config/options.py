@@ -71,6 +71,7 @@ class Runtime:
     ema_decay: float = 0.9998
     ema_decay_type: Literal["threshold", "normal", "exponential"] = "threshold"
     ema_black_list: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     find_unused_parameters: bool = False
     amp: bool = False
     amp_level: Literal["O1", "O2"] = "O1"
