@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 PathLike = str | os.PathLike[str]
 
@@ -26,6 +27,7 @@ class TrainOptions:
         auto_scale_lr: scale the learning rate from ``LearningRate.base_batch_size`` to the images of an update.
         to_static: let the student's backbone run as a static graph.
         dry_run: do everything that comes before the first step, and stop.
+        tune: ``batch`` tries before the run how large ``TrainReader.batch_size`` can be, and takes that.
     """
 
     evaluate: bool = False
@@ -41,6 +43,7 @@ class TrainOptions:
     auto_scale_lr: bool = False
     to_static: bool = False
     dry_run: bool = False
+    tune: Literal["batch"] | None = None
 
 
 DEFAULTS = TrainOptions()

@@ -19,6 +19,7 @@ from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight, write_report
+from ppkd.experiment.tuning import BATCH, with_largest_batch
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
@@ -49,7 +50,10 @@ def train(
         Interrupted: a signal came; a checkpoint was written.
     """
     options = replace(options, **changed)
-    experiment = Experiment.parse(_loaded(cfg), None if slim is None else _loaded(slim), options)
+    cfg, slim = _loaded(cfg), None if slim is None else _loaded(slim)
+    if options.tune == BATCH:
+        cfg = with_largest_batch(cfg, slim, options)
+    experiment = Experiment.parse(cfg, slim, options)
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
     setup_logger(folder.path)
