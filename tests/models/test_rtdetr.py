@@ -98,7 +98,8 @@ def test_training_records_the_same_queries_and_spoilt_boxes_beside_them(small):
     record = model.extract(batch)
     assert record["query_logits"][0].shape == [2, 60, 4]
     assert record.beside["dn_logits"][0].shape == [2, 60, 4]
-    assert set(record.beside) == {"enc_logits", "enc_boxes", "dn_logits", "dn_boxes", "dn_labels", "dn_targets"}
+    spoilt = {"dn_logits", "dn_boxes", "dn_labels", "dn_targets"}
+    assert set(record.beside) == {"enc_logits", "enc_boxes", "enc_cells", *spoilt}
     second = record.thinned(()).images(paddle.to_tensor([1]))
     assert second.beside["dn_labels"][0].shape[0] == 1
     terms = model.loss(second, model.assign(second, Truth.of(batch).images(paddle.to_tensor([1]))))
