@@ -29,6 +29,7 @@ NAMES = (
     "draw-shapes",
     "split-voc",
     "to-coco",
+    "slice-image",
     "quickstart",
     "doctor",
 )
