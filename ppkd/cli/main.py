@@ -13,6 +13,7 @@ from ppkd import __version__
 from ppkd.utils.errors import nearest
 
 NAMES = (
+    "init",
     "train",
     "eval",
     "infer",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ppkd.config import Config, check, runtime
 from ppkd.deploy.engine import EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
-from ppkd.deploy.labels import class_labels
+from ppkd.deploy.labels import ClassLabels, class_labels
 from ppkd.deploy.pictures import detect_pictures
 from ppkd.deploy.pipeline import Detections, Pipeline
 from ppkd.deploy.preprocess import Preprocess
@@ -26,10 +26,24 @@ from ppkd.utils.visualdl import open_writer
 _log = get_logger("ppkd.deploy")
 
 
+def trained_pipeline(cfg: Config) -> tuple[Pipeline, ClassLabels]:
+    """What detects with ``cfg``'s detector and ``weights`` on the device that it names, and the classes.
+
+    Raises :class:`PPKDError` for a wrong configuration or wrong weights.
+    """
+    check(cfg)
+    settings = runtime(cfg)
+    choose_device(settings.use_gpu, tf32=settings.tf32)
+    detector = trained_detector(cfg)
+    labels = class_labels(cfg, detector.class_names)
+    config = InferConfig.of(cfg, labels.names, labels.category_ids)
+    return Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader"))), labels
+
+
 def infer(
     cfg: Config,
     pictures: Sequence[Path],
-    output_dir: Path | str = "output",
+    output_dir: Path | str = "output/infer",
     *,
     draw_threshold: float = 0.5,
     save_results: bool = False,
@@ -44,15 +58,9 @@ def infer(
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done; an
     ``output_dir`` that cannot be written into raises :class:`ConfigError` at once.
     """
-    check(cfg)
     if save_results:
         output_folder(output_dir)
-    settings = runtime(cfg)
-    choose_device(settings.use_gpu, tf32=settings.tf32)
-    detector = trained_detector(cfg)
-    labels = class_labels(cfg, detector.class_names)
-    config = InferConfig.of(cfg, labels.names, labels.category_ids)
-    pipeline = Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader")))
+    pipeline, labels = trained_pipeline(cfg)
     batch_size = cfg.at("TestReader.batch_size", 1)
     if slicing is not None:
         pipeline = SlicedPipeline(pipeline, slicing, batch_size)
@@ -63,6 +71,7 @@ def infer(
         threshold=draw_threshold,
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
+        tell=lambda line: _log.info("%s", line),
     )
     results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
@@ -78,5 +87,6 @@ def infer(
     finally:
         if writer is not None:
             writer.close()
+        _log.info("%s", results.tally.total("--draw_threshold"))
         if save_results:
             _log.info("all detections are in %s", results.write_json())

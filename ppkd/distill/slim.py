@@ -11,6 +11,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from ppkd.config import Config, check, find_config, load_config, require_distillation
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
+from ppkd.config.plugins import failures
 from ppkd.config.registry import find, lookup, names
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import ONLY
@@ -30,6 +31,7 @@ KEYS = {
         "total_weight",
         "UnlabelledDataset",
         "unlabelled_batch_size",
+        "plugins",
         *PRUNER,
     ),
     "student": ("inherit", "teacher_targets_from"),
@@ -115,7 +117,7 @@ def loss_spec(slim: Config, name: str) -> Config:
         known = _loss_types()
         raise ConfigError(
             f"{where}.type: {settings['type']} is not a distillation loss{nearest(settings['type'], known)}; "
-            f"there are {', '.join(known)}"
+            f"there are {', '.join(known)}{failures()}"
         )
     return settings.without("type", "teacher").with_item("name", settings["type"], settings.mark("type"))
 

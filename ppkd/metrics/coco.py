@@ -50,6 +50,7 @@ class COCOMetric(Metric):
     ) -> None:
         super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
         self.headline = "AP"
+        self.figures = tuple(_LINES)
         self.per_class: dict[str, float] = {}
 
     def _compute(self) -> dict[str, float]:

@@ -46,6 +46,8 @@ class Metric(ABC):
     """
 
     headline: str
+    figures: tuple[str, ...]
+    """The names of all figures, the headline first."""
 
     def __init__(
         self,
