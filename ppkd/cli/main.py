@@ -22,6 +22,7 @@ NAMES = (
     "compare",
     "recommend",
     "chain",
+    "report",
     "methods",
     "convert",
     "prototypes",
