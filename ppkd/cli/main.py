@@ -30,6 +30,7 @@ NAMES = (
     "draw-shapes",
     "split-voc",
     "to-coco",
+    "slice-image",
     "quickstart",
     "doctor",
 )
