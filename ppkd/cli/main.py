@@ -23,6 +23,7 @@ NAMES = (
     "recommend",
     "chain",
     "report",
+    "explain",
     "methods",
     "convert",
     "prototypes",

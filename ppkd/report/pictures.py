@@ -44,15 +44,17 @@ def with_boxes(image: np.ndarray, boxes: np.ndarray, colours: Sequence[Colour], 
     return canvas
 
 
-def heat(values: np.ndarray, image: np.ndarray, *, most: float | None = None, opacity: float = 0.6) -> np.ndarray:
+def heat(values: np.ndarray, image: np.ndarray, *, most: float | None = None) -> np.ndarray:
     """``image`` (H, W, 3) under the map ``values`` (h, w), from 0, dark, to ``most``, its largest if not given."""
     top = float(values.max()) if most is None else most
     scaled = np.clip(values / top if top > 0 else values * 0, 0, 1)
     size = image.shape[1::-1]
     # Cells stay cells: a smooth map would pretend to a resolution that the level does not have.
     grown = cv2.resize((255 * scaled).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    coloured = cv2.applyColorMap(grown, cv2.COLORMAP_VIRIDIS)[..., ::-1]
-    return np.rint((1 - opacity) * image + opacity * coloured).astype(np.uint8)
+    coloured = cv2.applyColorMap(grown, cv2.COLORMAP_INFERNO)[..., ::-1]
+    # Grey below, so that all colours are the map's.
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    return np.rint(0.4 * grey + 0.6 * coloured).astype(np.uint8)
 
 
 def css(colour: Colour) -> str:

@@ -42,6 +42,8 @@ def test_a_training_leaves_its_page(runs):
     for title in ("Summary", "Training", "Classes", "Thresholds", "Confusions", "Errors", "Data", "Training images"):
         assert f"<h2>{title}</h2>" in alone
     assert "teacher:" in distilled
+    assert "<h2>Loss l2</h2>" in distilled
+    assert "<h2>Loss" not in alone
     assert "teacher:" not in alone
     assert "distilled by l2" in distilled
     assert "<b>distilled" not in distilled
@@ -61,6 +63,29 @@ def test_the_command_writes_it_again_with_a_baseline_from_results_that_are_there
     text = (distilled / FILE_NAME).read_text(encoding="utf-8")
     assert "<h2>Gained and lost</h2>" in text
     assert re.search(r"Against alone: \d+ images are answered better", text)
+
+
+@pytest.mark.slow
+def test_the_losses_are_shown_before_and_after_training(runs, root):
+    code, said = call(root / "tools/explain.py", str(runs[1]), "--count", "2", folder=root)
+    assert (code, said.splitlines()[-1]) == (0, str(runs[1] / "explain.html"))
+    text = (runs[1] / "explain.html").read_text(encoding="utf-8")
+    assert "<h2>Weight of the losses</h2>" in text
+    images = set(re.findall(r"<h3>(\S+), stride", text))
+    assert len(images) == 2
+    name = sorted(images)[0]
+    code, _ = call(root / "tools/explain.py", str(runs[1]), "--images", name, folder=root)
+    assert code == 0
+    text = (runs[1] / "explain.html").read_text(encoding="utf-8")
+    assert set(re.findall(r"<h3>(\S+), stride", text)) == {name}
+    for when in ("before", "after"):
+        assert re.search(rf"gradient \(\w+\), {when} training: largest [1-9\d.e-]+", text)
+    code, said = call(root / "tools/explain.py", str(runs[1]), "--images", "nowhere.jpg", folder=root)
+    assert code == 1
+    assert "error: --images nowhere.jpg: no such image in EvalDataset" in said
+    code, said = call(root / "tools/explain.py", str(runs[0]), folder=root)
+    assert code == 1
+    assert "only a distillation with an EvalDataset and weights can be explained" in said
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import numpy as np
 
 from ppkd.data import Annotation, DetectionDataset
 from ppkd.data.image import read_image
+from ppkd.experiment.finished import FinishedRun, Judged
 from ppkd.experiment.report.data import class_key
-from ppkd.experiment.report.run import FinishedRun, Judged
 from ppkd.metrics.diagnosis import Evaluated, Matches, matches, tally, thresholds
 from ppkd.report.blocks import Block, Picture, Pictures, Section, Text
 from ppkd.report.draw import class_colour

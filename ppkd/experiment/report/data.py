@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppkd.data import DetectionDataset, build_loader
-from ppkd.data.pixels import denormalise
-from ppkd.data.reader import BuiltReader
-from ppkd.data.transforms import NormalizeImage
-from ppkd.experiment.report.run import FinishedRun
+from ppkd.experiment.finished import FinishedRun
 from ppkd.report.blocks import Cell, Pictures, Section, Table
 from ppkd.report.draw import class_colour
 from ppkd.report.pictures import css, fitted, picture, with_boxes
@@ -43,10 +40,9 @@ def mosaic(run: FinishedRun) -> Section:
     experiment, names = run.experiment, run.training.class_names
     loader = build_loader(experiment.train_reader, run.training, seed=experiment.runtime.seed, worker_num=0)
     batch = loader.peek(0, 0)
-    factors = _normalising(experiment.train_reader)
     shown_ones = []
     for index, image in enumerate(batch["image"].numpy()[:MOST_IMAGES]):
-        plain, scale = fitted(denormalise(image, factors), SIDE)
+        plain, scale = fitted(experiment.train_reader.plain(image), SIDE)
         colours = [class_colour(label) for label in batch["gt_class"][index].numpy().ravel().tolist()]
         boxes = batch["gt_bbox"][index].numpy().reshape(-1, 4) * scale
         caption = f"{image.shape[2]} x {image.shape[1]} pixels, {len(boxes)} boxes"
@@ -73,9 +69,3 @@ def _sides(dataset: DetectionDataset) -> np.ndarray:
             area = (one.gt_bbox[:, 2:] - one.gt_bbox[:, :2]).astype(np.float64).prod(axis=1)
             parts.append(100 * np.sqrt(area / (one.height * one.width)))
     return np.concatenate(parts)
-
-
-def _normalising(reader: BuiltReader) -> np.ndarray | None:
-    """The map of the reader's NormalizeImage, if it has one."""
-    transforms = (*reader.sample_transforms.transforms, *reader.batch_transforms.transforms)
-    return next((one.map for one in transforms if isinstance(one, NormalizeImage)), None)

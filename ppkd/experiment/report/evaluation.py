@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ppkd.experiment.report.run import Judged
+from ppkd.experiment.finished import Judged
 from ppkd.metrics.diagnosis import Kind, confusion, error_costs, recall_precision, thresholds
 from ppkd.metrics.diagnosis.precision import RECALLS
 from ppkd.metrics.diagnosis.thresholds import GRID

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ppkd.engine.hooks.results import BATCH_COST
-from ppkd.experiment.report.run import FinishedRun
+from ppkd.experiment.finished import FinishedRun
 from ppkd.models import build_detector
 from ppkd.report.blocks import Section, Tile, Tiles
 from ppkd.report.complexity import complexity, image_size

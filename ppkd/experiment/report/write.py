@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ppkd.experiment.explain.look import look
+from ppkd.experiment.explain.sections import sections
+from ppkd.experiment.finished import FinishedRun
 from ppkd.experiment.report import compared, data, evaluation, training
-from ppkd.experiment.report.run import FinishedRun
 from ppkd.report.blocks import Page, Section, Text
 from ppkd.report.page import write_page
 from ppkd.utils.errors import PPKDError
@@ -39,8 +41,24 @@ def report_training(folder: Path) -> None:
         logger.info("Report: %s", write_report(folder))
     # The run is done and its weights are written: no fault of a page about it may make it look failed.
     except Exception as error:
-        kind = "" if isinstance(error, PPKDError | OSError) else f"{type(error).__name__}: "
-        logger.warning("No report was written: %s%s; `ppkd report %s` tries again", kind, error, folder)
+        logger.warning("No report was written: %s; `ppkd report %s` tries again", _said(error), folder)
+
+
+def _said(error: Exception) -> str:
+    """In one line; what no user can have caused comes with its kind."""
+    kind = "" if isinstance(error, PPKDError | OSError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())
+
+
+def _losses(run: FinishedRun) -> list[Section]:
+    """What the losses of a distillation do on the image with the most disagreement."""
+    if run.distillation is None or run.weights is None:
+        return []
+    try:
+        return sections(look(run, (), 1))
+    # A loss may be anybody's, and what it shows is the least of the page.
+    except Exception as error:
+        return [Section("Losses", [Text(f"The losses cannot be shown: {_said(error)}", warns=True)])]
 
 
 def _sections(run: FinishedRun, other: FinishedRun | None) -> Iterator[Section]:
@@ -61,5 +79,6 @@ def _sections(run: FinishedRun, other: FinishedRun | None) -> Iterator[Section]:
         yield compared.images(run, own, alone)
         if alone is not None and other is not None:
             yield compared.gained_and_lost(run, own, alone, other.folder.name)
+    yield from _losses(run)
     yield data.data(run)
     yield data.mosaic(run)
