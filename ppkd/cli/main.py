@@ -23,6 +23,8 @@ NAMES = (
     "compare",
     "recommend",
     "chain",
+    "report",
+    "explain",
     "methods",
     "convert",
     "prototypes",
