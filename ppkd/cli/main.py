@@ -23,6 +23,7 @@ NAMES = (
     "recommend",
     "chain",
     "methods",
+    "teacher",
     "convert",
     "prototypes",
     "anchors",

@@ -12,6 +12,7 @@ from ppkd.config import Config, check, find_config, load_config, require_distill
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
 from ppkd.config.registry import find, lookup, names
+from ppkd.distill.graphs.settings import OF_GRAPH, ONNX, check_graph
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import ONLY
 from ppkd.distill.paddledetection import own_form
@@ -63,7 +64,8 @@ def check_slim(slim: Config, cfg: Config | None = None) -> None:
         _check_teacher(slim, name, written=slim is given)
     _check_losses(slim)
     for name in teacher_blocks(slim):
-        check(teacher_config(slim, name))
+        if not is_graph(slim, name):
+            check(teacher_config(slim, name))
 
 
 def teacher_blocks(slim: Config) -> dict[str, str]:
@@ -80,6 +82,11 @@ def teacher_blocks(slim: Config) -> dict[str, str]:
     if not isinstance(several, Mapping) or not several:
         raise ConfigError(f"{slim.where('teachers')}: teachers must be a mapping: {{name: {{config, weights}}, ...}}")
     return {name: f"teachers.{name}" for name in several}
+
+
+def is_graph(slim: Config, name: str) -> bool:
+    """Whether the teacher of that name is an ONNX graph: ``teacher: {onnx, entries}``."""
+    return slim.at(f"{teacher_blocks(slim)[name]}.{ONNX}", None) is not None
 
 
 def teacher_config(slim: Config, name: str) -> Config:
@@ -144,6 +151,10 @@ def _check_keys(slim: Config, section: str, known: tuple[str, ...]) -> None:
 def _check_teacher(slim: Config, name: str, *, written: bool) -> None:
     """Check the settings of a teacher; its configuration is not a file's name unless ``written`` in ppkd's form."""
     block = teacher_blocks(slim)[name]
+    if is_graph(slim, name):
+        _check_keys(slim, block, OF_GRAPH)
+        check_graph(slim, block)
+        return
     _check_keys(slim, block, OF_TEACHER)
     for key, example in EXAMPLES.items():
         if slim.at(f"{block}.{key}", None) is None:

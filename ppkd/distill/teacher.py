@@ -36,6 +36,18 @@ class Teacher(Protocol):
         """A hash of all that its answers depend on, equal as long as the teacher is."""
 
 
+def asked_of(teacher: DetectorSpec, losses: Iterable[DistillLoss], *, assigned: bool = False) -> set[str]:
+    """The entries of ``teacher`` that ``losses`` read: what they consume, and all numbers of its head for their needs.
+
+    The latter also where its record is ``assigned``, because the student learns its targets.
+    """
+    losses = list(losses)
+    entries = {entry for loss in losses for entry in loss.consumes}
+    if assigned or any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
+        entries |= {name for name, entry in teacher.entries.items() if entry.role != "feature"}
+    return entries
+
+
 class FrozenTeacher:
     """A detector whose weights and buffers never change.
 
@@ -63,15 +75,8 @@ class FrozenTeacher:
     def of_losses(
         cls, detector: Detector, losses: Iterable[DistillLoss], *, casts: bool = False, assigned: bool = False
     ) -> Self:
-        """The teacher of ``losses``: it records what they consume, and all numbers of its head for their needs.
-
-        So it does where its record is ``assigned``, because the student learns its targets.
-        """
-        losses = list(losses)
-        entries = {entry for loss in losses for entry in loss.consumes}
-        if assigned or any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
-            entries |= {name for name, entry in detector.spec().entries.items() if entry.role != "feature"}
-        return cls(detector, entries, casts=casts)
+        """The teacher of ``losses``, which records what :func:`asked_of` says."""
+        return cls(detector, asked_of(detector.spec(), losses, assigned=assigned), casts=casts)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -38,7 +38,7 @@ HARMLESS = frozenset(
 )
 """Top-level keys that change no step; ``epoch`` only says when to end."""
 
-HARMLESS_NESTED = re.compile(r"slim\.(teacher|teachers\.[^.]+)(\.weights)?|LearningRate\.base_batch_size")
+HARMLESS_NESTED = re.compile(r"slim\.(teacher|teachers\.[^.]+)(\.weights|\.onnx)?|LearningRate\.base_batch_size")
 """A teacher's fingerprint tells whether it is the same, wherever its file is; the scaled rate is recorded itself."""
 
 ABSENT = "absent"
