@@ -16,6 +16,7 @@ NAMES = (
     "train",
     "eval",
     "infer",
+    "label",
     "export",
     "deploy",
     "benchmark",
