@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 
 from ppkd.config import Config, build
 from ppkd.config.value import LocatedError
+from ppkd.distill.cache.teacher import CachedTeacher, recorded_spec
 from ppkd.distill.graphs.settings import build_graph_teacher
 from ppkd.distill.graphs.teacher import GraphTeacher
 from ppkd.distill.inherit import inherit_matching, inherit_part
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import ONLY, DistillModel
 from ppkd.distill.paddledetection import at_levels, left_alone, own_form
-from ppkd.distill.slim import check_slim, is_graph, loss_spec, teacher_blocks, teacher_config, teacher_of
+from ppkd.distill.slim import caches, check_slim, is_graph, loss_spec, teacher_blocks, teacher_config, teacher_of
 from ppkd.distill.teacher import FrozenTeacher, Teacher, asked_of
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.models import build_detector
@@ -53,7 +54,7 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, s
     teachers = {name: _build_teacher(slim, name, student.spec(), cfg) for name in teacher_blocks(slim)}
     _start(student, next(iter(teachers.values())), slim, pretrain)
     shape(student)
-    losses = build_losses(slim, student.spec(), {name: teacher.spec() for name, teacher in teachers.items()})
+    losses = build_losses(slim, student.spec(), {name: _spec(slim, name, one) for name, one in teachers.items()})
     learns_from = {name: teacher_of(slim, name) for name in losses}
     frozen = {name: _freeze(slim, name, teacher, losses, learns_from) for name, teacher in teachers.items()}
     return DistillModel(
@@ -117,10 +118,16 @@ def _freeze(
     """The teacher of that name, which records what its losses consume."""
     own = [loss for key, loss in losses.items() if learns_from[key] == name]
     decides = name == next(iter(teacher_blocks(slim))) and slim.at("student.teacher_targets_from", None) is not None
-    if isinstance(teacher, GraphTeacher):
-        return teacher.only(asked_of(teacher.spec(), own, assigned=decides))
+    entries = asked_of(_spec(slim, name, teacher), own, assigned=decides)
     casts = bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None))
-    return FrozenTeacher.of_losses(teacher, own, casts=casts, assigned=decides)
+    made = teacher.only(entries) if isinstance(teacher, GraphTeacher) else FrozenTeacher(teacher, entries, casts=casts)
+    cache = caches(slim).get(name)
+    return made if cache is None else CachedTeacher(name, made, entries, cache)
+
+
+def _spec(slim: Config, name: str, teacher: Source) -> DetectorSpec:
+    """What losses may ask of the teacher of that name."""
+    return recorded_spec(teacher.spec()) if name in caches(slim) else teacher.spec()
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:

@@ -29,8 +29,8 @@ class Teacher(Protocol):
     def abilities(self) -> Abilities:
         """The functions behind the names of the abilities; they change nothing of the teacher."""
 
-    def __call__(self, batch: Batch, like: Record) -> Record:
-        """What it records of ``batch``, without gradients; ``like`` is the student's record of it."""
+    def __call__(self, batch: Batch, like: Record | None) -> Record:
+        """What it records of ``batch``, without gradients; ``like`` is the student's record of it, if there is one."""
 
     def fingerprint(self) -> str:
         """A hash of all that its answers depend on, equal as long as the teacher is."""
@@ -91,7 +91,7 @@ class FrozenTeacher:
         """The detector's."""
         return self.detector.abilities()
 
-    def __call__(self, batch: Batch, like: Record) -> Record:
+    def __call__(self, batch: Batch, like: Record | None) -> Record:
         """What the teacher records of ``batch``, without gradients; ``like`` is the student's record of it."""
         if self.detector.training:
             self.detector.eval()
