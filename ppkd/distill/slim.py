@@ -21,7 +21,7 @@ from ppkd.distill.paddledetection import own_form
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
-PRUNER = ("pruner", "Pruner")
+COMPRESSION = ("pruner", "Pruner", "QAT")
 OF_TEACHER = ("config", "weights", "amp", CACHE)
 KEYS = {
     "": (
@@ -34,7 +34,7 @@ KEYS = {
         "UnlabelledDataset",
         "unlabelled_batch_size",
         "plugins",
-        *PRUNER,
+        *COMPRESSION,
     ),
     "student": ("inherit", "teacher_targets_from"),
 }
