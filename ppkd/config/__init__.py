@@ -1,6 +1,14 @@
 """Configuration: yaml files to an immutable value, and registered components built from it."""
 
-from ppkd.config.compression import QUANTISATION, TRAINED, distils, prunes, require_distillation, require_slim
+from ppkd.config.compression import (
+    QUANTISATION,
+    TRAINED,
+    distils,
+    prunes,
+    require_distillation,
+    require_slim,
+    trains_int8,
+)
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
 from ppkd.config.load import load_config, overridden, split_overrides
@@ -28,4 +36,5 @@ __all__ = [
     "require_slim",
     "runtime",
     "split_overrides",
+    "trains_int8",
 ]

@@ -8,36 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.config import Config, check, runtime
-from ppkd.deploy.engine import EagerEngine
-from ppkd.deploy.infer_cfg import InferConfig
-from ppkd.deploy.labels import ClassLabels, class_labels
+from ppkd.config import Config
+from ppkd.deploy.open_model import open_detector
 from ppkd.deploy.pictures import detect_pictures
-from ppkd.deploy.pipeline import Detections, Pipeline
-from ppkd.deploy.preprocess import Preprocess
+from ppkd.deploy.pipeline import Detections
 from ppkd.deploy.results import Results
 from ppkd.deploy.slices import SlicedPipeline, Slicing
-from ppkd.engine.environment import choose_device
-from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import output_folder
 from ppkd.utils.logger import get_logger
 from ppkd.utils.visualdl import open_writer
 
 _log = get_logger("ppkd.deploy")
-
-
-def trained_pipeline(cfg: Config) -> tuple[Pipeline, ClassLabels]:
-    """What detects with ``cfg``'s detector and ``weights`` on the device that it names, and the classes.
-
-    Raises :class:`PPKDError` for a wrong configuration or wrong weights.
-    """
-    check(cfg)
-    settings = runtime(cfg)
-    choose_device(settings.use_gpu, tf32=settings.tf32)
-    detector = trained_detector(cfg)
-    labels = class_labels(cfg, detector.class_names)
-    config = InferConfig.of(cfg, labels.names, labels.category_ids)
-    return Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader"))), labels
 
 
 def infer(
@@ -60,7 +41,7 @@ def infer(
     """
     if save_results:
         output_folder(output_dir)
-    pipeline, labels = trained_pipeline(cfg)
+    pipeline, labels = open_detector(cfg)
     batch_size = cfg.at("TestReader.batch_size", 1)
     if slicing is not None:
         pipeline = SlicedPipeline(pipeline, slicing, batch_size)

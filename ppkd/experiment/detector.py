@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ppkd.config import Config, load_config
 from ppkd.config.value import Mark
 from ppkd.data.datasets.image_folder import find_images
-from ppkd.deploy.infer import trained_pipeline
 from ppkd.deploy.infer_cfg import FILE_NAME
 from ppkd.deploy.onnx_file import NAME as ONNX_FILE
+from ppkd.deploy.open_model import open_detector
 from ppkd.deploy.pipeline import Pipeline
 from ppkd.deploy.predictions import Prediction, Predictions
 from ppkd.distill.teacher_run import CONFIG, run_weights
@@ -75,7 +75,7 @@ class Detector:
             changed |= {} if weights is None else {"weights": str(weights)}
         for key, value in changed.items():
             cfg = cfg.with_item(key, value, LOADED)
-        pipeline, labels = trained_pipeline(cfg)
+        pipeline, labels = open_detector(cfg)
         return cls(pipeline, labels.names, labels.category_ids, cfg)
 
     @classmethod

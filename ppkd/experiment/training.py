@@ -19,6 +19,7 @@ from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight, write_report
+from ppkd.experiment.report import report_training
 from ppkd.experiment.tuning import BATCH, with_largest_batch
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, PPKDError
@@ -76,6 +77,8 @@ def train(
             if losses is not None and processes.is_first():
                 write_report(folder.path, losses)
             trainer.train()
+    if options.evaluate and not options.dry_run and processes.is_first():
+        report_training(folder.path)
     return folder.path
 
 

@@ -105,6 +105,11 @@ class Metric(ABC):
                 self._write(FIGURES_FILE, self._figures)
         return dict(self._figures)
 
+    @property
+    @abstractmethod
+    def per_class(self) -> dict[str, float]:
+        """Average precision in 0..1 of every class that occurs, after :meth:`accumulate`."""
+
     @abstractmethod
     def _compute(self) -> dict[str, float]:
         """The figures of ``self._images``."""

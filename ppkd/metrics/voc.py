@@ -68,6 +68,11 @@ class VOCMetric(Metric):
         self.evaluate_difficult = evaluate_difficult
         self.table: list[ClassRow] = []
 
+    @property
+    def per_class(self) -> dict[str, float]:
+        """Average precision of every class that occurs, at the overlap of ``table``."""
+        return {row.name: row.ap for row in self.table if row.ap is not None}
+
     def _compute(self) -> dict[str, float]:
         asked = {f"AP{percent}": percent / 100 for percent in PERCENT} if self.headline == "AP" else {}
         positives, found = self._matched((self.overlap_thresh, *asked.values()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,7 @@ NAME = Path(STUDENT).stem
 SLIM = "slim/distill/yolov3_l2.yml"
 
 
-@pytest.fixture(autouse=True)
-def _logger_as_before():
-    root = logging.getLogger("ppkd")
-    before = (root.level, root.propagate, list(root.handlers))
-    yield
-    root.level, root.propagate, root.handlers[:] = before
+pytestmark = pytest.mark.usefixtures("logger_of_a_test")
 
 
 @pytest.fixture
