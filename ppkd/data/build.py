@@ -119,4 +119,5 @@ def _pipeline(
         replace=settings.training,
         mixup_epochs=0 if not mixing else EVERY_EPOCH if settings.mixup_epoch == 0 else settings.mixup_epoch,
         unlabelled=unlabelled,
+        masks=dataset.masks,
     )
