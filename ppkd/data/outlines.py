@@ -58,7 +58,7 @@ class Outlines:
         counts = np.bincount(group, minlength=len(self) * layers)
         block = np.zeros((len(self) * layers, int(counts.max(initial=1)), 4), np.float32)
         block[np.arange(block.shape[1]) < counts[:, None]] = self.edges[:, :4]
-        return block.reshape(len(self), layers, -1, 4)
+        return block.reshape(len(self), layers, block.shape[1], 4)
 
 
 def aligned(blocks: Sequence[np.ndarray]) -> list[np.ndarray]:

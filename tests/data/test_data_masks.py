@@ -52,6 +52,7 @@ def test_polygons_close_and_near_ones_lie_in_layers_of_their_own() -> None:
     assert block[0, 1, :3].tolist() == edges[7:, :4].tolist()
     assert not block[0, 1, 3:].any()
     assert not block[1, 1].any()
+    assert Outlines.of([]).padded().shape == (0, 1, 1, 4)
 
 
 @pytest.mark.parametrize("form", ["compressed", "uncompressed"])
