@@ -81,7 +81,7 @@ def read_polygons(polygons: Sequence[Any]) -> tuple[np.ndarray, bool]:
 
     Those with fewer than three points, with half a point or with something that is no finite number are left out.
     """
-    parts = [part for part in map(_points, polygons) if part is not None]
+    parts = [part for part in map(polygon_points, polygons) if part is not None]
     layers = _layers(parts)
     closed = [_closed(parts[i], layers[i]) for i in sorted(range(len(parts)), key=layers.__getitem__)]
     return np.concatenate([np.zeros((0, NUMBERS), np.float32), *closed]), 0 < len(parts) == len(polygons)
@@ -98,7 +98,8 @@ def _layers(parts: Sequence[np.ndarray]) -> list[int]:
     return layers
 
 
-def _points(polygon: Any) -> np.ndarray | None:
+def polygon_points(polygon: Any) -> np.ndarray | None:
+    """Points float32 (n, 2) of COCO's polygon [x, y, x, y, ...]; None for one that is broken as above."""
     try:
         numbers = np.array(polygon, np.float64)
     except (TypeError, ValueError, OverflowError):
