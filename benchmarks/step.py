@@ -76,7 +76,7 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     update = Update(model, optimizers[1], folder=Path())
 
     def distil() -> None:
-        _step(model(batch)["loss"], optimizers[0])
+        complete(model(batch)["loss"], optimizers[0])
 
     def guarded() -> None:
         terms = update([batch], RATE, Position())
@@ -89,7 +89,7 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     def apart() -> None:
         with paddle.no_grad():
             teacher.detector.extract(batch)
-        _step(model.student(batch)["loss"], optimizers[2])
+        complete(model.student(batch)["loss"], optimizers[2])
 
     return {
         "distillation step": distil,
@@ -98,7 +98,7 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     }
 
 
-def _step(loss: paddle.Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
+def complete(loss: paddle.Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
