@@ -39,10 +39,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and its weights, and export on the CPU."""
-    from ppkd.config import QUANTISATION
+    from ppkd.config import QUANTISATION, trains_int8
 
     cfg, slim = flags.load(args, QUANTISATION)
-    quantised = slim is not None and slim["slim"] == QUANTISATION
+    quantised = slim is not None and (slim["slim"] == QUANTISATION or trains_int8(slim))
     if not quantised:
         cfg = flags.detector(cfg, slim)
     if args.format == "paddle":
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name} is for --format onnx; for Paddle write -o export.nms=false and the like")
         if slim is not None and quantised:
-            raise ConfigError(f"{slim.path}: quantisation after training is for --format onnx")
+            raise ConfigError(f"{slim.path}: quantisation is for --format onnx; leave --slim_config out for float")
         from ppkd.deploy.export import export_trained
 
         export_trained(cfg, args.output_dir)

@@ -13,6 +13,7 @@ from ppkd import __version__
 from ppkd.utils.errors import nearest
 
 NAMES = (
+    "init",
     "train",
     "eval",
     "infer",
@@ -23,6 +24,8 @@ NAMES = (
     "compare",
     "recommend",
     "chain",
+    "report",
+    "explain",
     "methods",
     "teacher",
     "convert",
@@ -31,6 +34,7 @@ NAMES = (
     "draw-shapes",
     "split-voc",
     "to-coco",
+    "slice-image",
     "quickstart",
     "doctor",
 )

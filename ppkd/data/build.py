@@ -127,4 +127,5 @@ def _pipeline(
         mixup_epochs=0 if not mixing else EVERY_EPOCH if settings.mixup_epoch == 0 else settings.mixup_epoch,
         unlabelled=unlabelled,
         repeated=repeated,
+        masks=dataset.masks,
     )

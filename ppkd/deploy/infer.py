@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.config import Config, check
+from ppkd.config import Config
 from ppkd.deploy.open_model import open_detector
 from ppkd.deploy.pictures import detect_pictures
 from ppkd.deploy.pipeline import Detections
@@ -24,7 +24,7 @@ _log = get_logger("ppkd.deploy")
 def infer(
     cfg: Config,
     pictures: Sequence[Path],
-    output_dir: Path | str = "output",
+    output_dir: Path | str = "output/infer",
     *,
     draw_threshold: float = 0.5,
     save_results: bool = False,
@@ -39,7 +39,6 @@ def infer(
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done; an
     ``output_dir`` that cannot be written into raises :class:`ConfigError` at once.
     """
-    check(cfg)
     if save_results:
         output_folder(output_dir)
     pipeline, labels = open_detector(cfg)
@@ -53,6 +52,7 @@ def infer(
         threshold=draw_threshold,
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
+        tell=lambda line: _log.info("%s", line),
     )
     results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
@@ -68,5 +68,6 @@ def infer(
     finally:
         if writer is not None:
             writer.close()
+        _log.info("%s", results.tally.total("--draw_threshold"))
         if save_results:
             _log.info("all detections are in %s", results.write_json())

@@ -29,14 +29,16 @@ def open_model(named: Path, overrides: list[str]) -> tuple[Pipeline, ClassLabels
     elif (named / FILE_NAME).is_file():
         exported = Predictor(named)
     else:
-        cfg = _configured(named, overrides)
-        check(cfg)
-        return open_detector(cfg)
+        return open_detector(_configured(named, overrides))
     return exported, ClassLabels(tuple(exported.config.label_list), tuple(exported.config.category_ids))
 
 
 def open_detector(cfg: Config) -> tuple[Pipeline, ClassLabels]:
-    """The detector of ``cfg`` with its ``weights``, on the device of ``cfg``, and its classes; ``cfg`` was checked."""
+    """The detector of ``cfg`` with its ``weights``, on the device of ``cfg``, and its classes.
+
+    Raises :class:`PPKDError` for a wrong configuration or wrong weights.
+    """
+    check(cfg)
     settings = runtime(cfg)
     choose_device(settings.use_gpu, tf32=settings.tf32)
     detector = trained_detector(cfg)

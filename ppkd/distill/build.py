@@ -67,6 +67,15 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, s
     )
 
 
+def first_teacher(cfg: Config, slim: Config) -> Detector:
+    """The trained detector that teaches the student of ``cfg`` as ``slim`` says; of several the first one.
+
+    Raises :class:`PPKDError` for wrong settings and weights.
+    """
+    slim = own_form(with_teacher_runs(slim), cfg)
+    return _build_teacher(slim, next(iter(teacher_blocks(slim))))
+
+
 def build_losses(
     slim: Config, student: DetectorSpec, teachers: DetectorSpec | Mapping[str, DetectorSpec]
 ) -> dict[str, DistillLoss]:

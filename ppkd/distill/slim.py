@@ -11,6 +11,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from ppkd.config import Config, check, find_config, load_config, require_distillation
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
+from ppkd.config.plugins import failures
 from ppkd.config.registry import find, lookup, names
 from ppkd.distill.cache.settings import CACHE, CacheSettings, cache_of
 from ppkd.distill.graphs.settings import OF_GRAPH, ONNX, check_graph
@@ -20,7 +21,7 @@ from ppkd.distill.paddledetection import own_form
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
-PRUNER = ("pruner", "Pruner")
+COMPRESSION = ("pruner", "Pruner", "QAT")
 OF_TEACHER = ("config", "weights", "amp", CACHE)
 KEYS = {
     "": (
@@ -32,7 +33,8 @@ KEYS = {
         "total_weight",
         "UnlabelledDataset",
         "unlabelled_batch_size",
-        *PRUNER,
+        "plugins",
+        *COMPRESSION,
     ),
     "student": ("inherit", "teacher_targets_from"),
 }
@@ -148,7 +150,7 @@ def loss_spec(slim: Config, name: str) -> Config:
         known = _loss_types()
         raise ConfigError(
             f"{where}.type: {settings['type']} is not a distillation loss{nearest(settings['type'], known)}; "
-            f"there are {', '.join(known)}"
+            f"there are {', '.join(known)}{failures()}"
         )
     return settings.without("type", "teacher").with_item("name", settings["type"], settings.mark("type"))
 

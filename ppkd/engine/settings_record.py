@@ -13,6 +13,7 @@ HARMLESS = frozenset(
     {
         "epoch",
         "snapshot_epoch",
+        "patience",
         "log_iter",
         "save_dir",
         "filename",

@@ -25,6 +25,7 @@ from ppkd.engine.update import Update
 from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.hooks import build_hooks
 from ppkd.experiment.parts import Images, build_models, log_size, open_images
+from ppkd.experiment.quantising import quantise_student
 from ppkd.experiment.training_set import training_set
 from ppkd.utils import processes
 from ppkd.utils.logger import get_logger
@@ -58,6 +59,7 @@ def assemble(experiment: Experiment) -> Assembly:
     experiment = experiment.pruned(models.pruned)
     _record_answers(experiment, loader, models.distilled)
     model = environment.synchronise_norms(models.trained, settings.norm_type, gpu)
+    model = quantise_student(experiment, model, loader)
     if experiment.options.to_static:
         environment.compile_backbone(model.deployable())
     log_size(experiment.config, settings, model.deployable())
