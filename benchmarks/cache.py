@@ -16,6 +16,7 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,13 +124,15 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--processor", action="store_true", help="count processor seconds, where others compute too")
     args = parser.parse_args()
     print(prepare())
     with tempfile.TemporaryDirectory() as folder:
         assembly = assemble_run(args, Path(folder))
         print(f"largest relative difference of a loss, {args.dtype}: {difference(assembly):.1e}")
         assembly.trainer.model.train()
-        times = interleave(variants(assembly, args.batch_size), args.rounds)
+        clock = time.process_time if args.processor else time.perf_counter
+        times = interleave(variants(assembly, args.batch_size), args.rounds, clock)
     alone = list(times.values())[-1]
     print(f"{args.batch_size} x {args.size} px, {args.rounds} rounds")
     for label, seconds in times.items():

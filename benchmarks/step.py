@@ -105,16 +105,18 @@ def complete(loss: paddle.Tensor, optimizer: paddle.optimizer.Optimizer) -> None
     loss.item()
 
 
-def interleave(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step in each round, after two rounds of warm-up."""
+def interleave(
+    steps: dict[str, Step], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each step in each round by ``clock``, after two rounds of warm-up."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 2):
         order = list(steps) if number % 2 else list(reversed(steps))
         for name in order:
-            start = time.perf_counter()
+            start = clock()
             steps[name]()
             if number >= 2:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return times
 
 
