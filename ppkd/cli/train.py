@@ -23,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = flags.parser(__doc__)
     made.add_argument("-r", "--resume", metavar="PATH", help="checkpoint, or folder of a run, to continue from")
+    made.add_argument(
+        "--baseline", metavar="DIR", help="folder of another run that the end and the report compare with"
+    )
     made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
     made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
     flags.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
@@ -52,6 +55,7 @@ def main(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
         enable_ce=args.enable_ce,
         amp=args.amp,
+        baseline=args.baseline,
         dry_run=args.dry_run,
         use_vdl=args.use_vdl,
         vdl_log_dir=args.vdl_log_dir,

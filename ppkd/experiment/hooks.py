@@ -8,10 +8,11 @@ from pathlib import Path
 from ppkd.data import build_loader
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.interrupt import StopOnSignal
-from ppkd.engine.hooks.log import LogLines, TrainingBar
+from ppkd.engine.hooks.log import LogLines
 from ppkd.engine.hooks.profiler import Profiler, parse_options
 from ppkd.engine.hooks.results import Results
 from ppkd.engine.hooks.snapshot import Evaluation, Snapshot, SnapshotPlan
+from ppkd.engine.hooks.terminal import TerminalTable
 from ppkd.engine.hooks.visualdl import VisualDL
 from ppkd.engine.signals import SignalWatch
 from ppkd.experiment.experiment import Experiment
@@ -29,7 +30,7 @@ def build_hooks(experiment: Experiment, *, gpu: bool, names: Sequence[str]) -> l
     settings, options = experiment.runtime, experiment.options
     first = processes.is_first()
     plan = SnapshotPlan(settings.snapshot_epoch)
-    hooks: list[Hook] = [TrainingBar()] if first else []
+    hooks: list[Hook] = [TerminalTable()] if first else []
     hooks.append(LogLines(settings.log_iter))
     if options.profiler_options and first:
         hooks.append(Profiler(parse_options(options.profiler_options)))

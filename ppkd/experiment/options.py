@@ -25,6 +25,7 @@ class TrainOptions:
         fleet: let Paddle's fleet connect several processes.
         auto_scale_lr: scale the learning rate from ``LearningRate.base_batch_size`` to the images of an update.
         to_static: let the student's backbone run as a static graph.
+        baseline: the folder of another run, which the end and the report compare with.
         dry_run: do everything that comes before the first step, and stop.
     """
 
@@ -40,6 +41,7 @@ class TrainOptions:
     fleet: bool = False
     auto_scale_lr: bool = False
     to_static: bool = False
+    baseline: PathLike | None = None
     dry_run: bool = False
 
 

@@ -18,6 +18,7 @@ from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight, write_report
 from ppkd.experiment.report import report_training
+from ppkd.experiment.told import check_baseline, tell_beginning, tell_end
 from ppkd.utils import processes
 from ppkd.utils.errors import PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
@@ -40,6 +41,9 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
         Interrupted: a signal came; a checkpoint was written.
     """
     options = replace(options, **changed)
+    baseline = None if options.baseline is None else Path(options.baseline)
+    if baseline is not None:
+        check_baseline(baseline)
     experiment = Experiment.parse(cfg, slim, options)
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
@@ -58,13 +62,17 @@ def train(cfg: Config, slim: Config | None = None, options: TrainOptions = DEFAU
         else:
             run_calibration(assembly)
             losses = run_preflight(assembly)
+            if processes.is_first():
+                tell_beginning(assembly, losses.seconds)
         if not options.dry_run:
             claim(assembly.experiment)
             if losses is not None and processes.is_first():
                 write_report(folder.path, losses)
             trainer.train()
-    if options.evaluate and not options.dry_run and processes.is_first():
-        report_training(folder.path)
+    if not options.dry_run and processes.is_first():
+        if options.evaluate:
+            report_training(folder.path, baseline)
+        tell_end(folder.path, experiment.runtime, trainer.position, baseline)
     return folder.path
 
 
