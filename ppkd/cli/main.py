@@ -13,9 +13,11 @@ from ppkd import __version__
 from ppkd.utils.errors import nearest
 
 NAMES = (
+    "init",
     "train",
     "eval",
     "infer",
+    "label",
     "export",
     "deploy",
     "benchmark",
@@ -25,6 +27,7 @@ NAMES = (
     "report",
     "explain",
     "methods",
+    "teacher",
     "convert",
     "prototypes",
     "anchors",

@@ -61,6 +61,7 @@ class VOCMetric(Metric):
     ) -> None:
         super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
         self.headline = "AP" if map_type == "coco_style" else "mAP"
+        self.figures = ("AP", *(f"AP{percent}" for percent in PERCENT)) if self.headline == "AP" else ("mAP",)
         self.map_type = map_type
         self.overlap_thresh = overlap_thresh
         self.is_bbox_normalized = is_bbox_normalized

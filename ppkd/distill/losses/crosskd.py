@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import paddle
@@ -20,7 +21,6 @@ from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.postprocess.dense_decode import count_places, join_levels
 from ppkd.structures import Basis, DetectorSpec, Record, best_scores
 from ppkd.structures.truth import Truth
-from ppkd.utils.errors import SpecError
 
 EPS = 1e-6
 _READ_SCORES = (
@@ -38,8 +38,10 @@ class CrossKD(DistillLoss):
     """The last layers of the teacher's head on the student's features shall predict what the teacher predicts.
 
     So the student's own outputs learn from the boxes alone, its backbone, neck and towers from the teacher too. The
-    features are those before the last convolution of each tower, the published place in towers of four. They get the
-    teacher's mean and deviation in each channel (:func:`with_statistics_of`) before the teacher's head goes on.
+    features are those before the last convolution of each tower, the published place in towers of four. In PicoDet's
+    one tower that is before its last depthwise convolution; PP-YOLOE+ has no towers: its whole head goes on from the
+    necks' maps. They get the teacher's mean and deviation in each channel (:func:`with_statistics_of`) before the
+    teacher's head goes on.
 
     * Classes: :class:`KDQualityFocalLoss` over all anchors that the assigner does not ignore, divided by the number of
       positive ones.
@@ -52,8 +54,8 @@ class CrossKD(DistillLoss):
 
     Args:
         student: what the student records.
-        teacher: what the teacher records; where the towers' channels differ, a 1x1 convolution for each tower, which
-            is not the paper's, aligns the student's.
+        teacher: what the teacher records; where the towers' channels differ, a 1x1 convolution for each tower, of
+            towers with other channels on each level one for each, aligns the student's. It is not the paper's.
         cls_weight: factor on the classes' part.
         box_weight: factor on the boxes' part; by default 4 for distributions and 1 for other codings.
         beta: how fast the classes' part fades where the teacher is met.
@@ -61,8 +63,8 @@ class CrossKD(DistillLoss):
         wiring: see :class:`Wiring`.
 
     Raises:
-        SpecError: one of the two records no features of towers, no levels pair, a tower's channels differ between
-            levels, or the teacher's head cannot go on from such features.
+        SpecError: one of the two records no features of towers, no levels pair, or the teacher's head cannot go on
+            from such features.
     """
 
     paper = "2306.11369"
@@ -93,8 +95,7 @@ class CrossKD(DistillLoss):
         self.cls_formula = KDQualityFocalLoss(beta=beta)
         self.side_formula = KnowledgeDistillationKLDivLoss(reduction="sum", T=T)
         self.box_formula = GIoULoss()
-        channels = [[_channels(asker, spec, tower) for spec in (student, teacher)] for tower in TOWERS]
-        self.aligns = nn.LayerList([align_conv(*pair, bias=False) or nn.Identity() for pair in channels])
+        self.aligns = nn.LayerList([_aligns(self.channels[tower]) for tower in TOWERS])
 
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
@@ -136,10 +137,10 @@ class CrossKD(DistillLoss):
     def cross(self, student: Record, teacher: Record) -> Record:
         """The teacher's record with the student's features; levels that the student lacks keep the teacher's."""
         features = {}
-        for align, (name, pairs) in zip(self.aligns, self.pairs.items(), strict=True):
+        for aligns, (name, pairs) in zip(self.aligns, self.pairs.items(), strict=True):
             levels = [level.detach() for level in teacher[name]]
-            for pair in pairs:
-                own = align(student[name][pair.student].squeeze(1))
+            for i, pair in enumerate(pairs):
+                own = aligns[min(i, len(aligns) - 1)](student[name][pair.student].squeeze(1))
                 levels[pair.teacher] = with_statistics_of(levels[pair.teacher].squeeze(1), own).unsqueeze(1)
             features[name] = levels
         return teacher.replaced(features)
@@ -191,12 +192,7 @@ def _places(spec: DetectorSpec) -> list[tuple[int, int, Basis | None]]:
     ]
 
 
-def _channels(asker: str, spec: DetectorSpec, tower: str) -> int:
-    """The channels of a tower, for which there is one convolution for all levels, as the towers serve all."""
-    channels = {level.channels for level in spec.entries[tower].levels}
-    if len(channels) > 1:
-        raise SpecError(
-            f"{asker} aligns {tower} by one convolution for all levels, but those of {spec.name} have "
-            f"{sorted(channels)} channels: choose a detector whose towers serve all levels"
-        )
-    return channels.pop()
+def _aligns(channels: Sequence[tuple[int, int]]) -> nn.LayerList:
+    """What brings a tower's features to the teacher's: one layer for all levels if it can serve all, else one each."""
+    widths = channels if len(set(channels)) > 1 else channels[:1]
+    return nn.LayerList([align_conv(*pair, bias=False) or nn.Identity() for pair in widths])
