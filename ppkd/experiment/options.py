@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 PathLike = str | os.PathLike[str]
@@ -20,6 +21,7 @@ class TrainOptions:
         amp: mixed precision, on a GPU.
         use_vdl: write scalars for VisualDL below ``vdl_log_dir``.
         vdl_log_dir: the configuration's if not given.
+        trackers: write scalars for these too, of :data:`ppkd.utils.trackers.TRACKERS`.
         profiler_options: see :func:`ppkd.engine.hooks.profiler.parse_options`.
         force: resume although teacher or settings have changed.
         fleet: let Paddle's fleet connect several processes.
@@ -36,6 +38,7 @@ class TrainOptions:
     amp: bool = False
     use_vdl: bool = False
     vdl_log_dir: PathLike | None = None
+    trackers: Sequence[str] = ()
     profiler_options: str | None = None
     force: bool = False
     fleet: bool = False

@@ -70,6 +70,10 @@ def _beginning(assembly: Assembly, seconds: float) -> Iterator[tuple[str, str]]:
 
 def headline_of(settings: Runtime) -> str:
     """The figure by which the best model of a run is chosen."""
+    return settings.best_by or _first_of_metric(settings)
+
+
+def _first_of_metric(settings: Runtime) -> str:
     return "mAP" if settings.metric == "VOC" and settings.map_type != "coco_style" else "AP"
 
 

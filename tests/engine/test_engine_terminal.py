@@ -88,4 +88,5 @@ def test_a_baseline_is_an_evaluated_run(tmp_path):
     with pytest.raises(ConfigError, match=r"neither results.csv nor metrics.json: evaluate that run first"):
         check_baseline(tmp_path)
     assert headline_of(Runtime("GFL", metric="VOC")) == "mAP"
+    assert headline_of(Runtime("GFL", best_by="AP50")) == "AP50"
     assert headline_of(Runtime("GFL", metric="VOC", map_type="coco_style")) == "AP"
