@@ -8,7 +8,7 @@ from ppkd.engine import environment
 from ppkd.engine.evaluation import Metric, evaluate
 from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.utils.errors import TrainingError
-from ppkd.utils.logger import get_logger
+from ppkd.utils.logger import SHOWN, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,6 +112,7 @@ class Evaluation(Hook):
             worse,
             best,
             self._patience,
+            extra=SHOWN,
         )
         run.finish()
         return True
