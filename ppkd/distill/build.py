@@ -67,13 +67,16 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, s
     )
 
 
-def first_teacher(cfg: Config, slim: Config) -> Detector:
+def first_teacher(cfg: Config, slim: Config) -> Detector | None:
     """The trained detector that teaches the student of ``cfg`` as ``slim`` says; of several the first one.
+
+    None where that is an ONNX graph, which only records.
 
     Raises :class:`PPKDError` for wrong settings and weights.
     """
     slim = own_form(with_teacher_runs(slim), cfg)
-    return _build_teacher(slim, next(iter(teacher_blocks(slim))))
+    name = next(iter(teacher_blocks(slim)))
+    return None if is_graph(slim, name) else _build_detector(slim, name)
 
 
 def build_losses(
@@ -115,6 +118,10 @@ def _build_teacher(slim: Config, name: str, student: DetectorSpec, cfg: Config) 
         graph = build_graph_teacher(slim, teacher_blocks(slim)[name], student, cfg)
         logger.info("%s: %s records %s", name.capitalize(), graph.spec().name, ", ".join(graph.spec().entries))
         return graph
+    return _build_detector(slim, name)
+
+
+def _build_detector(slim: Config, name: str) -> Detector:
     teacher = build_detector(teacher_config(slim, name))
     report = load_weights(teacher, slim.at(f"{teacher_blocks(slim)[name]}.weights"), strict=True)
     logger.info("%s: %s", name.capitalize(), report)

@@ -159,7 +159,8 @@ class LevelWise(LevelLoss):
     def explain(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Explanation:
         """How far the maps are apart, the chosen cells, and what the formula shows."""
         shown = super().explain(student, teacher, truth, at)
-        given = self._given(*self.wiring(student, teacher), truth)
+        own, other = self.wiring(student, teacher)
+        given = self._given(own, other, truth)
         for stride, (formula, arguments) in zip(self.level_strides, given, strict=True):
             if self.cells is not None:
                 shown += Explanation([CellMap("chosen cells", stride, arguments[-1], _READ_CELLS)])
