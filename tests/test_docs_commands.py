@@ -119,4 +119,4 @@ def test_the_five_minutes_in_their_reduced_form(
         assert command([*arguments, *reduced.get(name, [])]) == 0, name
     exported = tmp_path / "output_inference/yolov3_mobilenet_v1_x0.25_160_shapes"
     assert (exported / "model.json").is_file()
-    assert len(list((tmp_path / "output").glob("*.jpg"))) == 4
+    assert len(list((tmp_path / "output/infer").rglob("*.jpg"))) == 4
