@@ -74,6 +74,13 @@ def test_measured_rows_come_with_the_student_alone() -> None:
     assert "Nothing" in tables.measured("NoSuchMethod")
 
 
+def test_the_gains_that_advice_rests_on_are_those_that_were_measured(root: Path) -> None:
+    advice, measured = ((root / "docs" / name).read_text(encoding="utf-8") for name in ("choosing.md", "tables.md"))
+    gains = re.findall(r"[+-]\d+\.\d(?: ± \d+\.\d)?", advice)
+    assert len(gains) > 4
+    assert [gain for gain in gains if gain not in measured] == []
+
+
 def test_links_out_of_the_documentation_lead_to_pages_of_the_site(root: Path) -> None:
     page = "[a](../../slim/distill/cwd.yml), [b](../tables.md#x), [c](https://x.org/y.md), [d](../../CHANGELOG.md)"
     assert repository.linked({"methods/cwd.md": page}, root) == ["CHANGELOG.md", "slim/distill/cwd.yml"]
@@ -122,6 +129,7 @@ def test_the_site_builds_and_nothing_in_it_comes_from_the_network(site: Path) ->
         assert "<!-- table" not in page
         missing = [one for one in loaded if not (site / name).parent.joinpath(one.partition("?")[0]).resolve().exists()]
         assert missing == [] or name == "404.html", name
+    assert 'href="methods/cwd.html"><code>CWD</code>' in pages["methods.html"]
     assert "<code>gamma_fgd</code>" in pages["methods/fgd.html"]
     assert '<svg role="img"' in pages["methods/fgd.html"]
     assert "resume" in pages["api.html"]

@@ -27,6 +27,12 @@ def filled(markdown: str) -> str:
     return MARKER.sub(lambda found: _made(found[1], found[2]), markdown)
 
 
+def with_pages(markdown: str) -> str:
+    """docs/methods.md, whose losses lead to their pages."""
+    pages = _pages()
+    return re.sub(r"(?m)^\| `(\w+)` \|", lambda found: f"| [`{found[1]}`](methods/{pages[found[1]]}) |", markdown)
+
+
 def options(loss: str) -> str:
     """The settings of a loss."""
     rows = [(f"`{one.name}`", f"`{one.default}`", one.meaning) for one in settings_of(loss)]
