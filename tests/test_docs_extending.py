@@ -1,8 +1,9 @@
-"""The components that the page on extending shows are components: saved as files, they are found, built and run."""
+"""The components that the page on extending shows are components: as plug-ins they are found, built and run."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,26 @@ from pathlib import Path
 import pytest
 from docs_pages import blocks
 
+FILES = {
+    "loss.yml": "slim: Distill\nteacher: {config: gfl_r50_fpn_1x_coco, weights: none}\n",
+    "detector.yml": "",
+    "data.yml": "_BASE_: [gfl_r18vd_1x_coco]\nnum_classes: 2\n",
+}
+"""What the yaml of the page, in its order, is a part of."""
 USE = """
 import numpy as np
-import loss_page, detector_page, data_page
 from pairs import batch, detector, small_config
-from ppkd.config import Config, build, load_config
+from ppkd.config import Config, build, check, load_config
 from ppkd.distill import DistillModel, FrozenTeacher
+from ppkd.distill.build import check_slim
 from ppkd.models import build_detector
 
 nothing = Config({}, {})
+
+# The yaml of the page is valid, and makes the plug-ins known.
+check_slim(load_config("loss.yml"))
+check(load_config("detector.yml"))
+check(load_config("data.yml"))
 
 # The loss: a RetinaNet learns from a GFL on two levels; a value by the formula on the recorded maps is the same.
 student, teacher = detector("RetinaNet", 0), detector("GFL", 1)
@@ -55,9 +67,12 @@ print("all three work")
 
 @pytest.mark.slow
 def test_the_components_of_the_page_work(root: Path, tmp_path: Path) -> None:
-    shown = blocks((root / "docs/extending.md").read_text(encoding="utf-8"), "python")
-    for name, code in zip(("loss_page", "detector_page", "data_page"), shown, strict=True):
-        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    page = (root / "docs/extending.md").read_text(encoding="utf-8")
+    shown = zip(FILES.items(), blocks(page, "python"), blocks(page, "yaml"), strict=True)
+    for (name, before), code, settings in shown:
+        (plugin,) = re.findall(r"plugins: \[(\w+\.py)\]", settings)
+        (tmp_path / plugin).write_text(code, encoding="utf-8")
+        (tmp_path / name).write_text(before + settings, encoding="utf-8")
     (tmp_path / "use.py").write_text(USE)
     paths = f"{tmp_path}:{root}:{root / 'tests'}:{root / 'tests/contracts'}"
     done = subprocess.run(
