@@ -55,10 +55,7 @@ def train(
     baseline = None if options.baseline is None else Path(options.baseline)
     if baseline is not None:
         check_baseline(baseline)
-    cfg, slim = _loaded(cfg), None if slim is None else _loaded(slim)
-    if options.tune == BATCH:
-        cfg = with_largest_batch(cfg, slim, options)
-    experiment = Experiment.parse(cfg, slim, options)
+    experiment = _experiment(_loaded(cfg), None if slim is None else _loaded(slim), options)
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
     setup_logger(folder.path)
@@ -137,6 +134,12 @@ def _with_data(cfg: Config, data: PathLike) -> Config:
     for key in found:
         cfg = cfg.with_item(key, found[key], found.mark(key))
     return cfg
+
+
+def _experiment(cfg: Config, slim: Config | None, options: TrainOptions) -> Experiment:
+    if options.tune == BATCH:
+        cfg = with_largest_batch(cfg, slim, options)
+    return Experiment.parse(cfg, slim, options)
 
 
 def _loaded(given: Config | PathLike) -> Config:
