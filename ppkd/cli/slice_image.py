@@ -31,8 +31,8 @@ def main(args: argparse.Namespace) -> None:
         raise ConfigError(f"--overlap_ratio is {args.overlap_ratio:g}, expected a share of at least 0, below 1")
     from ppkd.data.slice_images import slice_images
 
-    paths = map(Path, (args.json_path, args.image_dir, args.output_dir))
-    print(slice_images(*paths, args.slice_size, args.overlap_ratio))
+    output = Path(args.output_dir)
+    print(slice_images(Path(args.json_path), Path(args.image_dir), output, args.slice_size, args.overlap_ratio))
 
 
 command = Command(parser, main)

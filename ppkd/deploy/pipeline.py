@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,13 @@ class Pipeline:
         self.limit = limit
         self.timing = Timing()
 
-    def predict(self, pictures: Sequence[Picture], batch_size: int = 1) -> list[Detections]:
-        """The detections of each picture (a file, or an RGB array (H, W, 3) uint8), in order.
+    def predict(self, pictures: Picture | Sequence[Picture], batch_size: int = 1) -> list[Detections]:
+        """The detections of each picture (a file, or an RGB array (H, W, 3) uint8), in order; one may stand alone.
 
         Raises :class:`DataError` naming the first file that cannot be read.
         """
+        if isinstance(pictures, str | Path) or (isinstance(pictures, np.ndarray) and pictures.ndim == 3):
+            pictures = [pictures]
         starts = range(0, len(pictures), batch_size)
         batches = ([self.prepare(picture) for picture in pictures[start : start + batch_size]] for start in starts)
         return [found for batch in batches for found in self.detect(batch)]

@@ -11,6 +11,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
+from ppkd.distill.explanation import CellMap, Explanation
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.maps import align_conv
 from ppkd.distill.side import Progress, Side
@@ -22,6 +23,11 @@ from ppkd.structures import Basis, DetectorSpec, Record, best_scores
 from ppkd.structures.truth import Truth
 
 EPS = 1e-6
+_READ_SCORES = (
+    "The best score of each cell: the crossed one is what the teacher's head says of the student's features, and shall "
+    "become the teacher's; where it is but the student's own is not, the student's head lags behind its features."
+)
+_READ_GAP = "How far the crossed score is from the teacher's: bright cells are where the loss has something to teach."
 TOWERS = ("cls_features", "box_features")
 BOX_WEIGHTS = {"distribution": 4.0, "deltas": 1.0}
 """Published by the teacher's coding of boxes: for GFL, and for RetinaNet. Nothing is published for other codings: 1."""
@@ -107,6 +113,26 @@ class CrossKD(DistillLoss):
         else:
             boxes = self._decoded(crossed, teacher, weight) / positives
         return self.cls_weight * classes / positives + self.box_weight * boxes
+
+    @paddle.no_grad()
+    def explain(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Explanation:
+        """The best scores of the teacher, of the teacher's head on the student's features, and of the student."""
+        crossed = teacher.complete(self.cross(student.record, teacher.record))
+        records = {"teacher's score": teacher.record, "crossed score": crossed, "student's score": student.record}
+        maps = []
+        for title, record in records.items():
+            best = best_scores(record)
+            for pair in self.pairs["cls_features"]:
+                level = best[pair.student if record is student.record else pair.teacher]
+                maps.append(CellMap(title, pair.stride, level.max(axis=[1, 2]), _READ_SCORES, "score"))
+        apart = [
+            (level - other).abs()
+            for level, other in zip(best_scores(crossed), best_scores(teacher.record), strict=True)
+        ]
+        for pair in self.pairs["cls_features"]:
+            gap = apart[pair.teacher].max(axis=[1, 2])
+            maps.append(CellMap("crossed score to teacher's", pair.stride, gap, _READ_GAP, "gap", disagrees=True))
+        return Explanation(maps)
 
     def cross(self, student: Record, teacher: Record) -> Record:
         """The teacher's record with the student's features; levels that the student lacks keep the teacher's."""
