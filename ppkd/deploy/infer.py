@@ -13,7 +13,7 @@ from ppkd.deploy.engine import EagerEngine
 from ppkd.deploy.infer_cfg import InferConfig
 from ppkd.deploy.labels import class_labels
 from ppkd.deploy.pictures import detect_pictures
-from ppkd.deploy.pipeline import Detections, Pipeline
+from ppkd.deploy.pipeline import Found, Pipeline
 from ppkd.deploy.preprocess import Preprocess
 from ppkd.deploy.results import Results
 from ppkd.deploy.slices import SlicedPipeline, Slicing
@@ -67,7 +67,7 @@ def infer(
     results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
 
-    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> None:
+    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Found) -> None:
         drawn = results.add(index, file, picture, found)
         if writer is not None:
             writer.add_image(f"original/{file.name}", picture, index)
