@@ -62,6 +62,10 @@ class Side:
         """Features [N, R, C, side, side] of corner ``boxes`` [N, R, 4]."""
         return self._ability("pool")(self.record, boxes)
 
+    def masks(self, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Logits [N, F, side, side] of the masks of corner ``boxes`` [N, F, 4], of the classes ``labels`` [N, F]."""
+        return self._ability("masks")(self.record, boxes, labels)
+
     def given(self, names: Collection[str]) -> Side:
         """The side with no abilities but ``names``; targets only with ``assign``."""
         return Side(self.record, chosen(self.abilities, names), self.targets if "assign" in names else None)
