@@ -11,6 +11,7 @@ from ppkd.config import load_config
 from ppkd.data.outlines import Outlines, of_bitmap
 from ppkd.models import build_detector
 from ppkd.models.postprocess.mask_post_process import MaskPostProcess
+from ppkd.models.pruning.trace import trace
 from ppkd.utils.errors import ConfigError
 
 SIDE, STEPS = 64, 60
@@ -110,3 +111,8 @@ def test_masks_are_stretched_over_their_boxes():
 def test_what_does_not_fit_is_refused(root, override, message):
     with pytest.raises(ConfigError, match=message):
         small(root, override)
+
+
+def test_pruning_is_refused(root):
+    with pytest.raises(ConfigError, match="MaskRCNN is not pruned: its masks are not traced"):
+        trace(small(root))
