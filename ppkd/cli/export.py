@@ -13,7 +13,7 @@ from ppkd.utils.errors import ConfigError
 if TYPE_CHECKING:
     from ppkd.deploy.description import Outputs
 
-OUTPUTS: dict[str, Outputs] = {"inside": "detections", "outside": "boxes", "none": "raw"}
+OUTPUTS: dict[str, Outputs] = {"inside": "detections", "outside": "boxes", "none": "raw", "teacher": "record"}
 ONNX_ONLY = ("nms", "opset", "check_image")
 NOT_HERE = {
     "--export_serving_model": "the exported folder is for Paddle Inference; Paddle Serving's own tools convert it",
@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--format", choices=("paddle", "onnx"), default="paddle", help="paddle: model.json, model.pdiparams"
     )
-    made.add_argument("--nms", choices=tuple(OUTPUTS), help="onnx: inside the model, outside, or none: raw heads")
+    made.add_argument(
+        "--nms", choices=tuple(OUTPUTS), help="onnx: inside the model, outside; none: raw heads; teacher: neck too"
+    )
     made.add_argument("--opset", type=int, metavar="NUMBER", help="onnx: version of its operators, 13 to 19 (16)")
     made.add_argument("--check_image", metavar="FILE", help="onnx: picture to compare both models on (a drawn one)")
     flags.refuse(made, NOT_HERE)
@@ -37,10 +39,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Load the configuration and its weights, and export on the CPU."""
-    from ppkd.config import QUANTISATION
+    from ppkd.config import QUANTISATION, trains_int8
 
     cfg, slim = flags.load(args, QUANTISATION)
-    quantised = slim is not None and slim["slim"] == QUANTISATION
+    quantised = slim is not None and (slim["slim"] == QUANTISATION or trains_int8(slim))
     if not quantised:
         cfg = flags.detector(cfg, slim)
     if args.format == "paddle":
@@ -48,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name} is for --format onnx; for Paddle write -o export.nms=false and the like")
         if slim is not None and quantised:
-            raise ConfigError(f"{slim.path}: quantisation after training is for --format onnx")
+            raise ConfigError(f"{slim.path}: quantisation is for --format onnx; leave --slim_config out for float")
         from ppkd.deploy.export import export_trained
 
         export_trained(cfg, args.output_dir)

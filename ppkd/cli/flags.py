@@ -72,10 +72,12 @@ def refuse(parser: argparse.ArgumentParser, today: Mapping[str, str]) -> None:
         parser.add_argument(*name.split(), action=Former, today=text)
 
 
-def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentParser:
-    """A parser with ``-c``, ``-o`` and, unless ``slim`` is false, ``--slim_config``."""
+def parser(description: str | None, *, slim: bool = True, required: bool = True) -> argparse.ArgumentParser:
+    """A parser with ``-c``, which may be ``required``, ``-o`` and, unless ``slim`` is false, ``--slim_config``."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("-c", "--config", required=True, metavar="YML", help="configuration: a file or a shipped name")
+    made.add_argument(
+        "-c", "--config", required=required, metavar="YML", help="configuration: a file or a shipped name"
+    )
     made.add_argument(
         "-o",
         "--opt",
@@ -119,11 +121,13 @@ def detector(cfg: Config, slim: Config | None) -> Config:
 
     Of a file that prunes, the configuration says that the weights tell how many channels there are.
     """
-    from ppkd.config import prunes
+    from ppkd.config import prunes, trains_int8
     from ppkd.config.options import FROM_WEIGHTS
 
     if slim is not None and prunes(slim) and cfg.get("pruned") is None:
         return cfg.with_item("pruned", FROM_WEIGHTS, slim.mark("slim"))
-    if slim is not None:
+    if slim is not None and trains_int8(slim):
+        get_logger("ppkd").info("%s: computed in float here; `ppkd export --format onnx` makes INT8 of it", slim.path)
+    elif slim is not None:
         get_logger("ppkd").info("%s has no effect here: a distilled student is a plain detector", slim.path)
     return cfg

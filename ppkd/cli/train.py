@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from ppkd.cli import flags
 from ppkd.cli.command import Command
+from ppkd.utils.errors import ConfigError
+from ppkd.utils.logger import get_logger
 
 NOT_HERE = {
     "-t --teacher_config": "write --slim_config SLIM.yml -o slim.teacher.config=YML (slim/distill/ has examples)",
@@ -21,8 +24,13 @@ NOT_HERE = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = flags.parser(__doc__)
-    made.add_argument("-r", "--resume", metavar="PATH", help="checkpoint, or folder of a run, to continue from")
+    made = flags.parser(__doc__, required=False)
+    made.add_argument(
+        "-r",
+        "--resume",
+        metavar="PATH",
+        help="checkpoint, or folder of a run, to go on from; without -c as the run began",
+    )
     made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
     made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
     flags.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
@@ -43,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Load the configurations and train."""
+    if args.config is None:
+        _take_up(args)
     cfg, slim = flags.load(args)
     from ppkd.experiment import TrainOptions, train
 
@@ -62,6 +72,21 @@ def main(args: argparse.Namespace) -> None:
         to_static=args.to_static,
     )
     train(cfg, slim, options)
+
+
+def _take_up(args: argparse.Namespace) -> None:
+    """Set the flags that a run began with: its files and its folder, and ``--eval`` if it was evaluated."""
+    if args.resume is None:
+        raise ConfigError("which configuration? Write -c CONFIG, or -r RUN to go on with a run")
+    from ppkd.experiment.folder import begun
+
+    run = begun(args.resume)
+    args.config, args.slim_config = str(run.config), run.slim and str(run.slim)
+    place = run.folder if run.folder.name else run.folder.absolute()
+    args.opt = [f"save_dir={json.dumps(str(place.parent))}", f"filename={json.dumps(place.name)}", *args.opt]
+    if run.evaluated and not args.eval:
+        get_logger("ppkd").info("%s was evaluated, and goes on so (--eval)", run.folder)
+        args.eval = True
 
 
 command = Command(parser, main, computes=True)

@@ -6,16 +6,18 @@ from ppkd.config.value import Config, LocatedError
 from ppkd.utils.errors import nearest
 
 DISTILLATION, PRUNING, BOTH, QUANTISATION = "Distill", "Pruner", "DistillPrune", "PTQ"
-TRAINED = (DISTILLATION, PRUNING, BOTH)
+TRAINED_INT8, TAUGHT_INT8 = "QAT", "DistillQAT"
+TRAINED = (DISTILLATION, PRUNING, BOTH, TRAINED_INT8, TAUGHT_INT8)
 """The kinds of files that a training is given."""
 _HERE = {
     DISTILLATION: "is distillation, which `ppkd train` does",
     PRUNING: "is pruning, which `ppkd train` does",
     BOTH: "is distillation and pruning at once, which `ppkd train` does",
     QUANTISATION: "is quantisation after training, which `ppkd export --format onnx` does",
+    TRAINED_INT8: "is quantisation-aware training, which `ppkd train` does",
+    TAUGHT_INT8: "is distillation and quantisation-aware training at once, which `ppkd train` does",
 }
 OTHERS = {
-    "QAT": "quantisation-aware training",
     "UnstructuredPruner": "unstructured pruning",
     "OFA": "training of a once-for-all network",
     "PrunerQAT": "pruning and quantisation-aware training at once",
@@ -23,13 +25,18 @@ OTHERS = {
 
 
 def distils(slim: Config) -> bool:
-    """Whether ``slim`` is a file of distillation, with pruning or without."""
-    return slim.get("slim") in (DISTILLATION, BOTH)
+    """Whether ``slim`` is a file of distillation, with pruning or quantisation-aware training, or without."""
+    return slim.get("slim") in (DISTILLATION, BOTH, TAUGHT_INT8)
 
 
 def prunes(slim: Config) -> bool:
     """Whether ``slim`` is a file of pruning, with distillation or without."""
     return slim.get("slim") in (PRUNING, BOTH)
+
+
+def trains_int8(slim: Config) -> bool:
+    """Whether ``slim`` is a file of quantisation-aware training, with distillation or without."""
+    return slim.get("slim") in (TRAINED_INT8, TAUGHT_INT8)
 
 
 def require_slim(slim: Config, *wanted: str) -> str:
@@ -43,7 +50,7 @@ def require_slim(slim: Config, *wanted: str) -> str:
     if isinstance(said, str) and said in OTHERS:
         raise LocatedError(
             slim.mark("slim"),
-            f"slim: {said} is {OTHERS[said]}, which ppkd does not do: it distils, prunes and quantises after training. "
+            f"slim: {said} is {OTHERS[said]}, which ppkd does not do: it distils, prunes and quantises. "
             f"Use a file that says slim: {' or '.join(wanted)}, or leave --slim_config out",
         )
     hint = nearest(str(said), (*_HERE, *OTHERS)) if said is not None else ""
@@ -52,4 +59,4 @@ def require_slim(slim: Config, *wanted: str) -> str:
 
 def require_distillation(slim: Config) -> None:
     """Raise :class:`ConfigError` unless ``slim`` is a file of distillation, saying what it is instead."""
-    require_slim(slim, DISTILLATION, BOTH)
+    require_slim(slim, DISTILLATION, BOTH, TAUGHT_INT8)

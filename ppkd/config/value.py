@@ -131,6 +131,15 @@ class Config(Mapping[str, Any]):
         """The same mapping with ``key`` set to a frozen ``value``."""
         return replace(self, values_={**self.values_, key: value}, marks_={**self.marks_, key: mark})
 
+    def overridden(self) -> Config:
+        """The part of the mapping that ``-o`` has set."""
+        values: dict[str, Any] = {}
+        for key, value in self.items():
+            if self.marks_[key] == OVERRIDE:
+                inner = value.overridden() if isinstance(value, Config) and not value.tagged else None
+                values[key] = inner or value
+        return Config(values, dict.fromkeys(values, OVERRIDE), OVERRIDE)
+
     def merge(self, over: Config) -> Config:
         """A new mapping with ``over`` on top: mappings merge deeply, anything else (lists, ``!Name``) is replaced."""
         values, marks = dict(self.values_), dict(self.marks_)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ class Found:
 
     rows: Detections
     masks: NDArray[np.uint8] | None = None
+
+    def take(self, keep: NDArray[np.bool_]) -> Found:
+        """What ``keep`` bool (k,) says of it."""
+        return Found(self.rows[keep], None if self.masks is None else self.masks[keep])
 
 
 PERCENTILES = (50, 90, 99)
@@ -88,15 +93,17 @@ class Pipeline:
         self.limit = limit
         self.timing = Timing()
 
-    def predict(self, pictures: Sequence[Picture], batch_size: int = 1) -> list[Detections]:
-        """The detections of each picture (a file, or an RGB array (H, W, 3) uint8), in order.
+    def predict(self, pictures: Picture | Sequence[Picture], batch_size: int = 1) -> list[Detections]:
+        """The detections of each picture (a file, or an RGB array (H, W, 3) uint8), in order; one may stand alone.
 
         Raises :class:`DataError` naming the first file that cannot be read.
         """
         return [found.rows for found in self.find(pictures, batch_size)]
 
-    def find(self, pictures: Sequence[Picture], batch_size: int = 1) -> list[Found]:
+    def find(self, pictures: Picture | Sequence[Picture], batch_size: int = 1) -> list[Found]:
         """As :meth:`predict`, with masks where the model has any."""
+        if isinstance(pictures, str | Path) or (isinstance(pictures, np.ndarray) and pictures.ndim == 3):
+            pictures = [pictures]
         starts = range(0, len(pictures), batch_size)
         batches = ([self.prepare(picture) for picture in pictures[start : start + batch_size]] for start in starts)
         return [found for batch in batches for found in self.detect(batch)]

@@ -6,16 +6,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ppkd.config import TRAINED, Config, Runtime, check, distils, prunes, require_slim, runtime
+from ppkd.config import TRAINED, Config, Runtime, check, distils, prunes, require_slim, runtime, trains_int8
 from ppkd.config.value import OVERRIDE, LocatedError, Mark, freeze
 from ppkd.data import DetectionDataset, Loader, build_loader
 from ppkd.data.reader import BuiltReader, build_reader
-from ppkd.distill.build import check_slim
+from ppkd.data.repeated import check_repeatable
+from ppkd.distill.slim import check_slim, repeated_views
 from ppkd.engine.optim import OptimizerBuilder, build_optimizer
 from ppkd.engine.schedules import LearningRate, build_learning_rate
 from ppkd.experiment.options import DEFAULTS, TrainOptions
 from ppkd.models.pruning.settings import PruneSettings
 from ppkd.models.pruning.shrink import Shapes
+from ppkd.models.quantised.settings import BLOCK as QAT
+from ppkd.models.quantised.settings import TrainedQuantisation
 from ppkd.utils.errors import ConfigError, nearest
 
 NAME, PRETRAIN = "filename", "pretrain_weights"
@@ -30,19 +33,23 @@ class SlimSettings:
 
     Attributes:
         config: the file.
-        distils: whether there are teachers and losses; else the student is pruned alone.
+        distils: whether there are teachers and losses; else the student is pruned or quantised alone.
         pruning: what of the student is pruned before it trains, if anything.
+        quantisation: how the student trains with 8-bit numbers, if it does.
         inherits: whether the student starts with weights of the teacher.
         unlabelled: whether there is an ``UnlabelledDataset``.
+        views: how many views of every image there are, where a teacher's answers are recorded.
         unlabelled_batch_size: images of it in every batch; as many as labelled ones if not given.
     """
 
     config: Config
     distils: bool
     pruning: PruneSettings | None
+    quantisation: TrainedQuantisation | None
     inherits: bool
     unlabelled: bool
     unlabelled_batch_size: int | None
+    views: int | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,9 @@ class Experiment:
         require_slim(slim.config, *TRAINED)
         if slim.distils:
             check_slim(slim.config, self.config)
-        else:
+            if slim.views is not None:
+                check_repeatable(self.train_reader)
+        elif slim.pruning is not None:
             _check_alone(slim.config)
 
     @cached_property
@@ -150,8 +159,17 @@ class Experiment:
 
 
 def _started(cfg: Config, slim: Config | None) -> Config:
-    """``cfg`` with the weights that a file of pruning alone starts from, unless ``-o`` says otherwise."""
-    if slim is None or distils(slim) or not slim.get(PRETRAIN) or cfg.mark(PRETRAIN) == OVERRIDE:
+    """``cfg`` with what a slim file without distillation says of it, unless ``-o`` says otherwise.
+
+    That is the weights from which a file of pruning starts. As in PaddleDetection, all settings beside the block of a
+    file of quantisation-aware training are the detector's: epochs, learning rate, reader.
+    """
+    if slim is None or distils(slim):
+        return cfg
+    if trains_int8(slim):
+        settings = cfg.merge(slim.without("slim", QAT)).merge(cfg.overridden())
+        return replace(settings, origin=cfg.origin, path=cfg.path)
+    if not slim.get(PRETRAIN) or cfg.mark(PRETRAIN) == OVERRIDE:
         return cfg
     return cfg.with_item(PRETRAIN, slim[PRETRAIN], slim.mark(PRETRAIN))
 
@@ -188,7 +206,9 @@ def _slim_settings(slim: Config) -> SlimSettings:
         config=slim,
         distils=distils(slim),
         pruning=PruneSettings.of(slim) if prunes(slim) else None,
+        quantisation=TrainedQuantisation.of(slim) if trains_int8(slim) else None,
         inherits=bool(slim.at("student.inherit", None)),
         unlabelled=slim.get("UnlabelledDataset") is not None,
         unlabelled_batch_size=slim.get("unlabelled_batch_size"),
+        views=repeated_views(slim) if distils(slim) else None,
     )

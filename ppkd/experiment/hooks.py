@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ppkd.config.value import LocatedError
 from ppkd.data import build_loader
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.interrupt import StopOnSignal
@@ -19,6 +20,7 @@ from ppkd.experiment.parts import open_dataset
 from ppkd.metrics import build_metric
 from ppkd.utils import processes
 from ppkd.utils.class_names import refuse_other_names
+from ppkd.utils.errors import nearest
 
 
 def build_hooks(experiment: Experiment, *, gpu: bool, names: Sequence[str]) -> list[Hook]:
@@ -34,6 +36,9 @@ def build_hooks(experiment: Experiment, *, gpu: bool, names: Sequence[str]) -> l
     if options.profiler_options and first:
         hooks.append(Profiler(parse_options(options.profiler_options)))
     hooks.append(Snapshot(plan))
+    if settings.patience is not None and not options.evaluate:
+        mark = experiment.config.mark("patience")
+        raise LocatedError(mark, "patience counts evaluations, and this run makes none: write --eval")
     if options.evaluate:
         hooks.append(_evaluation(experiment, plan, names))
     if first:
@@ -49,4 +54,12 @@ def _evaluation(experiment: Experiment, plan: SnapshotPlan, names: Sequence[str]
     where = cfg.where("EvalDataset")
     refuse_other_names(names, dataset.class_names, where=where, label="EvalDataset", source="TrainDataset has")
     metric = build_metric(cfg, experiment.runtime, dataset, output_dir=experiment.folder)
-    return Evaluation(plan, build_loader(experiment.eval_reader, dataset), metric)
+    settings = experiment.runtime
+    if settings.best_by is not None and settings.best_by not in metric.figures:
+        raise LocatedError(
+            cfg.mark("best_by"),
+            f"best_by is {settings.best_by}, which is no figure of the metric {settings.metric}"
+            f"{nearest(settings.best_by, metric.figures)}; there are {', '.join(metric.figures)}",
+        )
+    loader = build_loader(experiment.eval_reader, dataset)
+    return Evaluation(plan, loader, metric, best_by=settings.best_by, patience=settings.patience)

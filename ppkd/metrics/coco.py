@@ -52,7 +52,13 @@ class COCOMetric(Metric):
     ) -> None:
         super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
         self.headline = "AP"
-        self.per_class: dict[str, float] = {}
+        self.figures = tuple(_LINES)
+        self._per_class: dict[str, float] = {}
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """AP of every class that occurs."""
+        return dict(self._per_class)
 
     def _compute(self) -> dict[str, float]:
         boxes = _evaluated(ground_truth(self.dataset, dict.fromkeys(self._images)), self._records(), "bbox")
@@ -75,13 +81,13 @@ class COCOMetric(Metric):
         """AP and curves of every class, from the precisions (overlap, recall, class, area, detections)."""
         names = dict(zip(self.dataset.category_ids, self.dataset.class_names, strict=True))
         precisions = evaluation.eval["precision"][:, :, :, 0, -1]
-        self.per_class = {}
+        self._per_class = {}
         for index, number in enumerate(evaluation.params.catIds):
             precision = precisions[:, :, index]
             if (precision < 0).all():
                 continue
             name = names[int(number)]
-            self.per_class[name] = float(precision[precision > -1].mean())
+            self._per_class[name] = float(precision[precision > -1].mean())
             self._draw_curve(CURVES, name, np.asarray(evaluation.params.recThrs), precision[0], 0.5)
 
     def _log_figures(self, logger: logging.Logger) -> None:

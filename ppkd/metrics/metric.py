@@ -48,6 +48,8 @@ class Metric(ABC):
     """
 
     headline: str
+    figures: tuple[str, ...]
+    """The names of all figures, the headline first."""
 
     def __init__(
         self,
@@ -115,6 +117,11 @@ class Metric(ABC):
             if self._figures:
                 self._write(FIGURES_FILE, self._figures)
         return dict(self._figures)
+
+    @property
+    @abstractmethod
+    def per_class(self) -> dict[str, float]:
+        """Average precision in 0..1 of every class that occurs, after :meth:`accumulate`."""
 
     @abstractmethod
     def _compute(self) -> dict[str, float]:

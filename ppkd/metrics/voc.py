@@ -61,11 +61,17 @@ class VOCMetric(Metric):
     ) -> None:
         super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
         self.headline = "AP" if map_type == "coco_style" else "mAP"
+        self.figures = ("AP", *(f"AP{percent}" for percent in PERCENT)) if self.headline == "AP" else ("mAP",)
         self.map_type = map_type
         self.overlap_thresh = overlap_thresh
         self.is_bbox_normalized = is_bbox_normalized
         self.evaluate_difficult = evaluate_difficult
         self.table: list[ClassRow] = []
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """Average precision of every class that occurs, at the overlap of ``table``."""
+        return {row.name: row.ap for row in self.table if row.ap is not None}
 
     def _compute(self) -> dict[str, float]:
         asked = {f"AP{percent}": percent / 100 for percent in PERCENT} if self.headline == "AP" else {}

@@ -47,6 +47,16 @@ def draw_detections(
     return canvas
 
 
+def draw_truth(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], classes: NDArray[np.int64], class_names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """A copy of ``image`` (H, W, 3 RGB) with annotated ``boxes`` (k, 4) x1, y1, x2, y2 in its pixels."""
+    canvas = np.ascontiguousarray(image).copy()
+    for box, index in zip(boxes, classes.tolist(), strict=True):
+        _draw_one(canvas, box, shown(class_names[index]), class_colour(index))
+    return canvas
+
+
 def visible(detections: NDArray[np.float32], threshold: float, height: int, width: int) -> NDArray[np.float32]:
     """The rows (k, 6) that score at least ``threshold`` and overlap a picture of ``height`` x ``width`` pixels."""
     rows = np.asarray(detections, np.float32).reshape(-1, 6)

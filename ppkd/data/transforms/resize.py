@@ -70,6 +70,11 @@ class RandomResize(Transform):
         """The sample at its new size."""
         return self.draw(rng)(sample)
 
+    @property
+    def varies(self) -> bool:
+        """Whether not all draws are alike."""
+        return self.random_interp or self.random_range or len(self.sizes) > 1
+
     def draw(self, rng: np.random.Generator) -> Resize:
         """One of the resizings this transform may do."""
         if self.random_range:

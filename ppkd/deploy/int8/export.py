@@ -13,20 +13,23 @@ import onnx
 import paddle
 
 from ppkd.benchmark.accuracy import average_precision
-from ppkd.config import check
+from ppkd.config import check, trains_int8
 from ppkd.config.value import OVERRIDE, freeze
-from ppkd.deploy.description import Description, Outputs
+from ppkd.deploy.description import UNDECODED, Description, Outputs
 from ppkd.deploy.int8.calibration import Inputs, calibration_batches
 from ppkd.deploy.int8.graph import body, prepare, state_corners
 from ppkd.deploy.int8.quantise import Quantiser
 from ppkd.deploy.int8.sensitive import Choice, choose
 from ppkd.deploy.int8.settings import Quantisation, quantisation
+from ppkd.deploy.int8.trained import Trained, write_trained
 from ppkd.deploy.onnx_engines import OnnxRuntimeEngine
 from ppkd.deploy.onnx_file import NAME, read_metadata
 from ppkd.deploy.onnx_predictor import OnnxPredictor
 from ppkd.deploy.standalone import write_standalone
 from ppkd.deploy.to_onnx.export import OPSET, export_onnx
 from ppkd.deploy.to_onnx.graph import describe
+from ppkd.models.layers.rep_vgg import merged
+from ppkd.models.quantised.settings import TrainedQuantisation
 from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import WeightsError
@@ -47,17 +50,18 @@ def export_int8(
     output_dir: Path | str,
     settings: Quantisation,
     *,
+    trained: Trained | None = None,
     outputs: Outputs | None = None,
     opset: int = OPSET,
     picture: Path | None = None,
 ) -> Path:
     """Writes ``{output_dir}/{cfg.name}_int8/model.onnx`` and returns it.
 
-    The float form is made and checked by :func:`export_onnx`, quantised on ``TrainDataset``, and, where
-    ``settings.evaluate`` says so and the model gives boxes, both are evaluated on ``EvalDataset``; the figures are
-    logged. Nothing is written before that: a failed export leaves an older file whole. Raises what
-    :func:`export_onnx` raises, :class:`DataError` naming a picture that cannot be read, and :class:`WeightsError` for a
-    quantised model that is invalid or gives numbers that are not finite.
+    The float form is made and checked by :func:`export_onnx`, quantised on ``TrainDataset`` or with the ranges that
+    were ``trained``, and, where ``settings.evaluate`` says so and the model gives boxes, both are evaluated on
+    ``EvalDataset``; the figures are logged. Nothing is written before that: a failed export leaves an older file whole.
+    Raises what :func:`export_onnx` raises, :class:`DataError` naming a picture that cannot be read, and
+    :class:`WeightsError` for a quantised model that is invalid or gives numbers that are not finite.
     """
     target = output_folder(Path(output_dir) / f"{cfg.name}{SUFFIX}") / NAME
     with tempfile.TemporaryDirectory(prefix="ppkd-int8-") as folder:
@@ -66,8 +70,13 @@ def export_int8(
         description = Description.of(read_metadata(original)[0], str(original))
         batches = calibration_batches(cfg, description, settings)
         made = work / NAME
-        _report(quantise(original, made, description, batches, settings))
-        if settings.evaluate and description.outputs != "raw":
+        if trained is None:
+            _report(quantise(original, made, batches, settings))
+        else:
+            nodes = write_trained(prepare(original, work / "prepared.onnx"), trained, made)
+            _log.info("%d convolutions are quantised with the ranges that were trained", len(nodes))
+        _complete(original, made, description, batches[0])
+        if settings.evaluate and description.outputs not in UNDECODED:
             for name, file in {"float32": original, "int8": made}.items():
                 _log.info("%s on EvalDataset: %s", name, _shown(average_precision(OnnxPredictor(file), cfg)))
         with atomic_open(target) as opened:
@@ -76,10 +85,8 @@ def export_int8(
     return target
 
 
-def quantise(
-    original: Path, target: Path, description: Description, batches: list[Inputs], settings: Quantisation
-) -> Choice:
-    """Write the quantised form of ``original``, checked, to ``target``, and say which layers stayed in float."""
+def quantise(original: Path, target: Path, batches: list[Inputs], settings: Quantisation) -> Choice:
+    """Write the form of ``original`` that is quantised on ``batches`` to ``target``; says which layers are in float."""
     with tempfile.TemporaryDirectory(prefix="ppkd-int8-") as folder:
         work = Path(folder)
         prepared = work / "prepared.onnx"
@@ -87,6 +94,11 @@ def quantise(
         quantiser = Quantiser(prepared, part, batches=batches, settings=settings, work=work)
         choice = choose(part.candidates, quantiser.difference, bound=settings.bound, most=settings.most_float)
         quantiser.write(choice.quantised, target)
+    return choice
+
+
+def _complete(original: Path, target: Path, description: Description, pictures: Inputs) -> None:
+    """Let the quantised form of ``original`` say what it is, and check that it computes ``pictures``."""
     made = onnx.load(str(target))
     made.producer_name = "ppkd"
     state_corners(made)
@@ -96,8 +108,7 @@ def quantise(
     except onnx.checker.ValidationError as error:
         raise WeightsError(f"the quantised model is no valid ONNX: {str(error).splitlines()[0]}") from error
     onnx.save(made, str(target))
-    _check_runs(original, target, batches[0])
-    return choice
+    _check_runs(original, target, pictures)
 
 
 def _check_runs(original: Path, made: Path, pictures: Inputs) -> None:
@@ -132,13 +143,26 @@ def export_trained_int8(
 ) -> Path:
     """:func:`export_int8` as ``slim`` says of the detector of ``cfg`` with its ``weights``, on the CPU.
 
-    The weights that ``slim`` names are taken unless an override names others, as in PaddleDetection.
+    The weights that a file of quantisation after training names are taken unless an override names others, as in
+    PaddleDetection.
     """
-    settings = quantisation(slim, cfg.at("EvalReader.batch_size", None) or 1)
-    if slim.get("weights") is not None and cfg.mark("weights") != OVERRIDE:
+    after_training = not trains_int8(slim)
+    if after_training:
+        settings = quantisation(slim, cfg.at("EvalReader.batch_size", None) or 1)
+    else:
+        settings = Quantisation(batches=1, evaluate=TrainedQuantisation.of(slim).evaluate)
+    if after_training and slim.get("weights") is not None and cfg.mark("weights") != OVERRIDE:
         cfg = cfg.merge(freeze({"weights": slim["weights"]}))
     check(cfg)
     paddle.set_device("cpu")
-    file = export_int8(trained_detector(cfg), cfg, output_dir, settings, outputs=outputs, opset=opset, picture=picture)
+    detector = trained_detector(cfg)
+    trained = None
+    if not after_training:
+        # The names of the parameters in the file are those of this very detector, branches merged.
+        detector = merged(detector)
+        trained = Trained.of(detector, str(cfg["weights"]))
+    file = export_int8(
+        detector, cfg, output_dir, settings, trained=trained, outputs=outputs, opset=opset, picture=picture
+    )
     _log.info("exported to %s", file)
     return file

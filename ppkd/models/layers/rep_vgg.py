@@ -39,7 +39,11 @@ class RepVggBlock(nn.Layer):
         second = self.conv2(x)
         if self.alpha is not None:
             second = self._factor(self.alpha) * second
-        return ACTIVATIONS[self._act](self.conv1(x) + second)
+        return self.activated(self.conv1(x) + second)
+
+    def activated(self, x: Tensor) -> Tensor:
+        """What follows the sum."""
+        return ACTIVATIONS[self._act](x)
 
     @staticmethod
     def _factor(alpha: Tensor) -> Tensor:
@@ -51,13 +55,17 @@ class RepVggBlock(nn.Layer):
         """
         return paddle.where(alpha > 0, alpha, paddle.ones_like(alpha))
 
-    @paddle.no_grad()
-    def merged(self) -> MergedConv:
-        """The single convolution that computes the same in evaluation mode."""
+    def one_convolution(self) -> tuple[Tensor, Tensor]:
+        """Weight [out, in, 3, 3] and bias [out] of the convolution that computes the sum in evaluation mode."""
         weight, bias = folded(self.conv1.conv, self.conv1.bn)
         small, shift = folded(self.conv2.conv, self.conv2.bn)
         factor = 1.0 if self.alpha is None else self._factor(self.alpha)
-        return MergedConv(weight + factor * F.pad(small, [1, 1, 1, 1]), bias + factor * shift, self._act)
+        return weight + factor * F.pad(small, [1, 1, 1, 1]), bias + factor * shift
+
+    @paddle.no_grad()
+    def merged(self) -> MergedConv:
+        """The single convolution that computes the same in evaluation mode."""
+        return MergedConv(*self.one_convolution(), self._act)
 
 
 class MergedConv(nn.Layer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
@@ -58,12 +59,7 @@ def trace(detector: Detector) -> Channels:
     """
     if detector.reads_masks:
         raise ConfigError(f"{type(detector).__name__} is not pruned: its masks are not traced; prune a FasterRCNN")
-    with evaluation_mode(detector):
-        recorded = Recorded(detector)
-        recorded.eval()
-        spec = InputSpec([1, 3, SIDE, SIDE], "float32", name="image")
-        static = paddle.jit.to_static(recorded, input_spec=[spec], full_graph=True)
-        concrete = static.forward.concrete_program
+    concrete = program_of(detector)
     walk = Walk({tensor.name: name for name, tensor in detector.state_dict().items()})
     for op in concrete.main_program.global_block().ops:
         rule = RULES.get(op.name().removeprefix("pd_op."), kept)
@@ -75,3 +71,13 @@ def trace(detector: Detector) -> Channels:
     for value in others:
         walk.ties.fix(walk.labels(value))
     return Channels({axis: walk.ties.roots(labels) for axis, labels in walk.axes.items()})
+
+
+def program_of(detector: Detector) -> Any:
+    """What Paddle traces of ``detector`` as :class:`Recorded`, in evaluation mode: ``main_program`` and ``outputs``."""
+    with evaluation_mode(detector):
+        recorded = Recorded(detector)
+        recorded.eval()
+        spec = InputSpec([1, 3, SIDE, SIDE], "float32", name="image")
+        static = paddle.jit.to_static(recorded, input_spec=[spec], full_graph=True)
+        return static.forward.concrete_program
