@@ -4,6 +4,7 @@
     python benchmarks/losses.py --boxes 1 50 --rounds 5 --losses FGD
     python benchmarks/losses.py --losses GID RankMimicking      # on the records of a RetinaNet with 80 classes
     python benchmarks/losses.py --losses LD ClassKD CrossKD     # on those of a GFL
+    python benchmarks/losses.py --losses KDDETR DETRDistill     # on those of an RT-DETR
 
 Every round runs all variants once, in alternating order, so that a drift of the machine's speed hits all of them;
 ratios are medians of the rounds' ratios. Memory is what Paddle allocates at most during a step beyond inputs and
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ppkd.structures import Batch
 
 STRIDES = (8, 16, 32, 64, 128)
-LOSSES = ("FGD", "CWD", "PKD", "MGD", "Mimic", "FBKD", *WIRED)
+LOSSES = ("FGD", "CWD", "PKD", "MGD", "Mimic", "FBKD", "CLoCK", *WIRED)
 PLAIN = "FGD, plain"
 Step = Callable[[], None]
 Variant = tuple[str, int]

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from ppkd.deploy import Predictor, export_model
     from ppkd.distill import build_distiller
     from ppkd.engine.evaluation import evaluate
-    from ppkd.experiment import TrainOptions, train
+    from ppkd.experiment import Detector, TrainOptions, train
     from ppkd.models import build_detector
     from ppkd.models.weights import load_weights
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Detector",
     "Predictor",
     "TrainOptions",
     "__version__",
@@ -40,6 +41,7 @@ _HOMES = {
     "export_model": "ppkd.deploy",
     "build_distiller": "ppkd.distill",
     "evaluate": "ppkd.engine",
+    "Detector": "ppkd.experiment",
     "TrainOptions": "ppkd.experiment",
     "train": "ppkd.experiment",
     "build_detector": "ppkd.models",

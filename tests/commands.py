@@ -21,8 +21,9 @@ def call(script: Path, *arguments: str, folder: Path) -> tuple[int, str]:
         contextlib.redirect_stderr(said),
         patch.object(sys, "argv", [str(script), *arguments]),
         patch.object(sys, "path", [*sys.path]),
-        _logger_as_before(),
+        ppkds_logger_kept() as logger,
     ):
+        logger.handlers.clear()
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as ended:
@@ -31,12 +32,11 @@ def call(script: Path, *arguments: str, folder: Path) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def _logger_as_before() -> Iterator[None]:
+def ppkds_logger_kept() -> Iterator[logging.Logger]:
+    """Runs configure ppkd's logger; after the block it is as it was."""
     logger = logging.getLogger("ppkd")
     level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
-    logger.handlers.clear()
-    yield
-    for handler in logger.handlers:
+    yield logger
+    for handler in set(logger.handlers) - set(handlers):
         handler.close()
-    logger.level, logger.propagate = level, propagate
-    logger.handlers[:] = handlers
+    logger.level, logger.propagate, logger.handlers[:] = level, propagate, handlers

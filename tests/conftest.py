@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import ppkds_logger_kept
 from hypothesis import HealthCheck, settings
 
 from ppkd.utils.runtime import prepare
@@ -38,8 +39,13 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="module")
 def logger_as_before() -> Iterator[None]:
-    """Runs configure ppkd's logger; the next module gets it as it was."""
-    logger = logging.getLogger("ppkd")
-    before = (logger.level, logger.propagate, list(logger.handlers))
-    yield
-    logger.level, logger.propagate, logger.handlers[:] = before
+    """The next module gets ppkd's logger as it was."""
+    with ppkds_logger_kept():
+        yield
+
+
+@pytest.fixture
+def logger_of_a_test() -> Iterator[logging.Logger]:
+    """The next test gets ppkd's logger as it was."""
+    with ppkds_logger_kept() as logger:
+        yield logger

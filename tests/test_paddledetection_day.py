@@ -129,7 +129,7 @@ def test_inference_export_and_deployment_know_the_classes(trained: str, call, ho
     weights = "weights=output/yolo_mine_yolo_mine_distill/model_final"
     said = call("tools/infer.py", "-c", CONFIG, f"--infer_img={picture}", "--save_results", "--draw_threshold=0.001",
                 "-o", "use_gpu=false", weights, "TestDataset.anno_path=nowhere.txt")  # fmt: skip
-    assert f"Detection bbox results save in output/{picture.name}" in said
+    assert f"Detection bbox results save in output/infer/{picture.name}" in said
     call("tools/export_model.py", "-c", CONFIG, "--output_dir=inference", "-o", weights)
     made = yaml.safe_load((home / "inference/yolo_mine/infer_cfg.yml").read_text(encoding="utf-8"))
     assert (made["label_list"], made["arch"], made["min_subgraph_size"]) == (["RBC", "WBC", "Platelets"], "YOLO", 3)

@@ -8,6 +8,7 @@ import pytest
 from parity_fill import image_batch
 
 import ppkd
+from ppkd.utils.errors import ConfigError
 from ppkd.utils.serialization import write_weights
 
 CONFIG = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
@@ -84,3 +85,57 @@ def test_a_wrong_option_is_refused(root):
 
 def test_public_names_are_there():
     assert all(getattr(ppkd, name) is not None for name in ppkd.__all__)
+
+
+def test_distilling_names_teacher_data_and_method(root, monkeypatch, tmp_path):
+    """The data sets replace the student's whole: no setting of another form is left in them."""
+    seen = []
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("ppkd.experiment.training.train", lambda *run, **changed: seen.append(run))
+    data = tmp_path / "data.yml"
+    data.write_text("num_classes: 2\nTrainDataset: {name: YOLODataSet, anno_path: data.yaml}\n")
+    ppkd.distill(student=CONFIG, teacher="output/a b", data=data, overrides=["slim.losses.cwd.tau=2"])
+    ppkd.distill(student=CONFIG, teacher="output/a", method="fgd_small", overrides=["epoch=3"])
+    (cfg, how, _), (plain, small, _) = seen
+    assert cfg["num_classes"] == 2 and dict(cfg["TrainDataset"]) == {"name": "YOLODataSet", "anno_path": "data.yaml"}
+    assert (how["teacher"], how["losses"]["cwd"]["tau"]) == ("output/a b", 2)
+    assert plain["epoch"] == 3 and small["losses"]["fgd"]["scale"] == "rms"
+    with pytest.raises(ConfigError, match=r"give slim \(a\.yml\) or method \(cwd\), not both"):
+        ppkd.distill(CONFIG, "a.yml", method="cwd")
+    with pytest.raises(ConfigError, match=r"data is the folder .*: `ppkd init .*` writes a data file for it"):
+        ppkd.distill(CONFIG, data=tmp_path)
+    data.write_text("epoch: 3\nTrainDataset: {name: YOLODataSet}\n")
+    with pytest.raises(ConfigError, match=r"data\.yml: no data file, which has metric, map_type, num_classes"):
+        ppkd.distill(CONFIG, data=data)
+
+
+def test_files_train_without_being_loaded_first(root, monkeypatch):
+    seen = []
+
+    def parse(cfg, slim, options):
+        seen.append((cfg, slim, options))
+        raise ConfigError("enough")
+
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("ppkd.experiment.training.Experiment.parse", parse)
+    with pytest.raises(ConfigError, match="enough"):
+        ppkd.train(CONFIG, "slim/distill/yolov3_l2.yml", evaluate=True)
+    with pytest.raises(ConfigError, match=r"the configuration x\.yml does not exist"):
+        ppkd.train("x.yml")
+    ((cfg, slim, options),) = seen
+    assert cfg["architecture"] == "YOLOv3" and slim["slim"] == "Distill" and options.evaluate
+
+
+def test_one_picture_may_stand_alone():
+    from ppkd.deploy.pipeline import Pipeline
+
+    class Echo(Pipeline):
+        def prepare(self, picture):
+            return picture
+
+        def detect(self, batch):
+            return list(batch)
+
+    array = np.zeros((2, 3, 3), np.uint8)
+    assert Echo(None, None).predict("a.jpg") == ["a.jpg"] and Echo(None, None).predict(["a", "b"]) == ["a", "b"]
+    assert Echo(None, None).predict(array)[0] is array

@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--batch_size", type=positive, default=1, help="pictures per batch")
     made.add_argument("--threshold", type=finite, default=0.5, help="lowest score that is drawn")
-    made.add_argument("--output_dir", default="output", help="folder of the results")
+    made.add_argument(
+        "--output_dir", default="output/deploy", metavar="DIR", help="folder of the results (%(default)s)"
+    )
     made.add_argument("--device", type=str.upper, choices=("CPU", "GPU"), default="CPU")
     made.add_argument("--run_mode", choices=("paddle", "trt_fp32", "trt_fp16"), default="paddle")
     made.add_argument("--cpu_threads", type=positive, default=1)
@@ -142,11 +144,13 @@ def _detect_pictures(pipeline: Pipeline, config: Model, args: argparse.Namespace
         threshold=args.threshold,
         save_images=args.save_images,
         announce=_announce,
+        tell=print,
     )
     results.check_inputs(pictures)
     try:
         detect_pictures(pipeline, pictures, results.add, batch_size=args.batch_size, progress=_iteration)
     finally:
+        print(results.tally.total("--threshold"))
         if args.save_results:
             _announce(results.write_json())
 

@@ -13,7 +13,7 @@ from ppkd.utils.errors import ConfigError
 if TYPE_CHECKING:
     from ppkd.deploy.description import Outputs
 
-OUTPUTS: dict[str, Outputs] = {"inside": "detections", "outside": "boxes", "none": "raw"}
+OUTPUTS: dict[str, Outputs] = {"inside": "detections", "outside": "boxes", "none": "raw", "teacher": "record"}
 ONNX_ONLY = ("nms", "opset", "check_image")
 NOT_HERE = {
     "--export_serving_model": "the exported folder is for Paddle Inference; Paddle Serving's own tools convert it",
@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--format", choices=("paddle", "onnx"), default="paddle", help="paddle: model.json, model.pdiparams"
     )
-    made.add_argument("--nms", choices=tuple(OUTPUTS), help="onnx: inside the model, outside, or none: raw heads")
+    made.add_argument(
+        "--nms", choices=tuple(OUTPUTS), help="onnx: inside the model, outside; none: raw heads; teacher: neck too"
+    )
     made.add_argument("--opset", type=int, metavar="NUMBER", help="onnx: version of its operators, 13 to 19 (16)")
     made.add_argument("--check_image", metavar="FILE", help="onnx: picture to compare both models on (a drawn one)")
     flags.refuse(made, NOT_HERE)

@@ -72,10 +72,12 @@ def refuse(parser: argparse.ArgumentParser, today: Mapping[str, str]) -> None:
         parser.add_argument(*name.split(), action=Former, today=text)
 
 
-def parser(description: str | None, *, slim: bool = True) -> argparse.ArgumentParser:
-    """A parser with ``-c``, ``-o`` and, unless ``slim`` is false, ``--slim_config``."""
+def parser(description: str | None, *, slim: bool = True, required: bool = True) -> argparse.ArgumentParser:
+    """A parser with ``-c``, which may be ``required``, ``-o`` and, unless ``slim`` is false, ``--slim_config``."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("-c", "--config", required=True, metavar="YML", help="configuration: a file or a shipped name")
+    made.add_argument(
+        "-c", "--config", required=required, metavar="YML", help="configuration: a file or a shipped name"
+    )
     made.add_argument(
         "-o",
         "--opt",

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--infer_img", metavar="FILE", help="one picture; wins over the others")
     made.add_argument("--infer_dir", metavar="DIR", help="folder of pictures")
     made.add_argument("--infer_list", metavar="TXT", help="paths, one per line, below --infer_dir or the list's folder")
-    made.add_argument("--output_dir", default="output", metavar="DIR", help="folder of the results (output)")
+    made.add_argument("--output_dir", default="output/infer", metavar="DIR", help="folder of the results (%(default)s)")
     made.add_argument("--draw_threshold", type=flags.finite, default=0.5, help="lowest score that is drawn (0.5)")
     made.add_argument(
         "--visualize", type=flags.boolean, default=True, metavar="BOOL", help="write drawn pictures (true)"

@@ -13,22 +13,28 @@ from ppkd import __version__
 from ppkd.utils.errors import nearest
 
 NAMES = (
+    "init",
     "train",
     "eval",
     "infer",
+    "label",
     "export",
     "deploy",
     "benchmark",
     "compare",
     "recommend",
     "chain",
+    "report",
+    "explain",
     "methods",
+    "teacher",
     "convert",
     "prototypes",
     "anchors",
     "draw-shapes",
     "split-voc",
     "to-coco",
+    "slice-image",
     "quickstart",
     "doctor",
 )

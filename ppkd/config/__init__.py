@@ -11,7 +11,7 @@ from ppkd.config.compression import (
 )
 from ppkd.config.factory import build, named
 from ppkd.config.find import find_config
-from ppkd.config.load import load_config, split_overrides
+from ppkd.config.load import load_config, overridden, split_overrides
 from ppkd.config.options import Export, Runtime, runtime
 from ppkd.config.registry import register
 from ppkd.config.validate import check
@@ -29,6 +29,7 @@ __all__ = [
     "find_config",
     "load_config",
     "named",
+    "overridden",
     "prunes",
     "register",
     "require_distillation",

@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args
 
 from ppkd.config.instead import instead
+from ppkd.config.plugins import failures
 from ppkd.config.registry import Component, lookup, names
 from ppkd.config.signature import annotation_of
 from ppkd.config.value import OVERRIDE, Config
@@ -27,7 +28,7 @@ _DETECTORS = "ppkd.models.detectors."
 
 def no_detector(name: str) -> str:
     """The answer to an ``architecture`` that is no detector."""
-    return f"{name} is not among our detectors: {', '.join(_in(_DETECTORS))}{instead(name)}"
+    return f"{name} is not among our detectors: {', '.join(_in(_DETECTORS))}{instead(name)}{failures()}"
 
 
 def no_part(owner: Component, key: str, name: str) -> str:
@@ -36,8 +37,8 @@ def no_part(owner: Component, key: str, name: str) -> str:
     noun = f"our {role}" if role else f"what {owner.name}.{key} takes"
     fitting = _fitting(owner, key)
     if not fitting:
-        return f"there is no component '{name}'{instead(name) or nearest(name, names())}"
-    return f"{name} is not among {noun}: {', '.join(fitting)}{instead(name)}"
+        return f"there is no component '{name}'{instead(name) or nearest(name, names())}{failures()}"
+    return f"{name} is not among {noun}: {', '.join(fitting)}{instead(name)}{failures()}"
 
 
 def no_setting(component: Component, key: str) -> str:
@@ -51,7 +52,7 @@ def no_key(cfg: Config, key: str, known: Collection[str]) -> str:
     hint = instead(key)
     if not hint and cfg.mark(key) == OVERRIDE:
         hint = _meant(cfg, key)
-    return f"{key} is not a key of a configuration{hint or nearest(key, known, least=_NEAR)}"
+    return f"{key} is not a key of a configuration{hint or nearest(key, known, least=_NEAR)}{failures()}"
 
 
 def _meant(cfg: Config, key: str) -> str:

@@ -41,6 +41,6 @@ def convert(value: Any, annotation: Any, name: str, where: Mark | str) -> Any:
 def _adapter(annotation: Any) -> Any:
     import pydantic
 
-    if is_dataclass(annotation):
-        return pydantic.TypeAdapter(annotation)
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return pydantic.TypeAdapter(pydantic.with_config(pydantic.ConfigDict(extra="forbid"))(annotation))
     return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True, extra="forbid"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-_TWO_STAGES = "of two stages there is FasterRCNN on convolutional backbones, the files faster_rcnn_{r,x}*"
+_TWO_STAGES = (
+    "of two stages there are FasterRCNN and, on a pyramid, MaskRCNN, on convolutional backbones, the files "
+    "faster_rcnn_{r,x}* and mask_rcnn_{r,x}*_fpn_*"
+)
 _PPYOLOE = "PP-YOLOE's files of sizes s, m, l and x work, ppyoloe_crn_* and ppyoloe_plus_crn_*"
 _PICODET = (
     "the files picodet_*_lcnet.yml in configs/picodet work, with LCNet, LCPAN and PicoHeadV2; those below its "
@@ -21,8 +24,7 @@ _ANSWERS = {
     ),
     f"its transformer (-SOD) is not built; {_PPYOLOE}": ("CustomCSPPAN.num_layers", "CustomCSPPAN.use_trans"),
     f"rotated boxes are not built; {_PPYOLOE}": ("PPYOLOERHead", "FCOSRHead", "S2ANet"),
-    "masks are not built": ("PPYOLOE.with_mask", "MaskHead", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
-    f"masks are not built; {_TWO_STAGES}": ("MaskRCNN",),
+    "masks are built for MaskRCNN alone": ("PPYOLOE.with_mask", "PPYOLOEInsHead", "SOLOv2", "QueryInst"),
     _TWO_STAGES: ("CascadeRCNN", "SparseRCNN"),
     "the backbones here are convolutional": ("SwinTransformer", "VisionTransformer", "VisionTransformer2D"),
     _QUERIES: (

@@ -11,6 +11,7 @@ from typing import Any
 from ppkd.config.dialect import translated
 from ppkd.config.find import find_config
 from ppkd.config.parse import parse
+from ppkd.config.plugins import offer
 from ppkd.config.value import OVERRIDE, Config, LocatedError, Mark
 from ppkd.utils.files import read_text
 
@@ -27,9 +28,14 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Mappings merge deeply, lists and ``!Name`` mappings are replaced. Loading changes nothing but the returned value.
     Raises :class:`ConfigError` with file and line for a missing file, a cycle of ``_BASE_`` or malformed yaml.
     """
-    config = _load(find_config(path), chain=(), asker=Mark(""))
+    return overridden(_load(find_config(path), chain=(), asker=Mark("")), overrides)
+
+
+def overridden(config: Config, overrides: Sequence[str]) -> Config:
+    """``config`` with ``overrides`` (``a.b=v``, v is yaml) on top; raises :class:`ConfigError` for a malformed one."""
     for text in overrides:
         config = _override(config, text)
+    offer(config)
     return translated(config)
 
 

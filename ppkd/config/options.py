@@ -42,7 +42,11 @@ FROM_WEIGHTS: Final = "weights"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Checked top-level settings; ``epoch`` is 0 where the file names none."""
+    """Checked top-level settings; ``epoch`` is 0 where the file names none.
+
+    ``best_by`` is the figure that decides which model is the best one, the metric's first if not given. Training ends
+    after ``patience`` evaluations in a row that were not better, never if not given.
+    """
 
     architecture: str
     metric: Literal["COCO", "VOC"] = "COCO"
@@ -53,6 +57,8 @@ class Runtime:
     seed: int = 0
     log_iter: int = 20
     snapshot_epoch: int = 1
+    best_by: str | None = None
+    patience: int | None = None
     save_dir: str = "output"
     filename: str = ""
     weights: str | None = None
@@ -65,6 +71,7 @@ class Runtime:
     ema_decay: float = 0.9998
     ema_decay_type: Literal["threshold", "normal", "exponential"] = "threshold"
     ema_black_list: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     find_unused_parameters: bool = False
     amp: bool = False
     amp_level: Literal["O1", "O2"] = "O1"
@@ -83,6 +90,7 @@ _LEAST = {
     "num_classes": 1,
     "log_iter": 1,
     "snapshot_epoch": 1,
+    "patience": 1,
     "epoch": 0,
     "gradient_accumulation_steps": 1,
     "worker_num": 0,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, overload
 
+from ppkd.config import plugins
 from ppkd.config.instead import instead
 from ppkd.config.signature import parameters_of
 from ppkd.config.value import LocatedError, Mark
@@ -90,9 +91,11 @@ def _component(
 
 
 def find(name: str) -> Component | None:
-    """The component called ``name``, or None; the rooms are imported before the answer is None."""
+    """The component called ``name``, or None; the rooms, then plug-ins, are imported before the answer is None."""
     if name not in _COMPONENTS:
         _discover()
+    if name not in _COMPONENTS:
+        plugins.import_offered()
     return _COMPONENTS.get(name)
 
 
@@ -100,14 +103,15 @@ def lookup(name: str, where: Mark | str) -> Component:
     """The component called ``name``; raises :class:`ConfigError` at ``where`` with the nearest name there is."""
     component = find(name)
     if component is None:
-        hint = instead(name) or nearest(name, _COMPONENTS)
+        hint = (instead(name) or nearest(name, _COMPONENTS)) + plugins.failures()
         raise LocatedError(where, f"there is no component '{name}'{hint}")
     return component
 
 
 def names() -> list[str]:
-    """The names of all components, sorted."""
+    """The names of all components, those of plug-ins too, sorted."""
     _discover()
+    plugins.import_offered()
     return sorted(_COMPONENTS)
 
 

@@ -8,6 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from ppkd.data.outlines import Outlines
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -15,7 +17,7 @@ class Annotation:
 
     ``height`` and ``width`` are 0 if unknown before the image is read. ``gt_bbox`` float32 (k, 4) x1, y1, x2, y2;
     ``gt_class`` (index into the data set's ``class_names``), ``is_crowd`` and ``difficult`` int64 (k,). ``labelled`` is
-    false for an image without annotation.
+    false for an image without annotation. ``gt_poly`` are the outlines of the k masks where the data set reads any.
     """
 
     file: Path
@@ -27,6 +29,7 @@ class Annotation:
     is_crowd: np.ndarray
     difficult: np.ndarray
     labelled: bool = True
+    gt_poly: Outlines | None = None
 
     @classmethod
     def bare(cls, file: Path, im_id: int, height: int = 0, width: int = 0) -> Self:
@@ -42,4 +45,5 @@ class Annotation:
             gt_class=self.gt_class[index],
             is_crowd=self.is_crowd[index],
             difficult=self.difficult[index],
+            gt_poly=None if self.gt_poly is None else self.gt_poly.take(index),
         )

@@ -11,6 +11,7 @@ from ppkd.data.datasets import DetectionDataset
 from ppkd.data.loader import Loader
 from ppkd.data.pipeline import Pipeline
 from ppkd.data.reader import BuiltReader, TestReader, mixes
+from ppkd.data.repeated import RepeatedViews
 from ppkd.data.sampling import Sampler
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, DataError
@@ -66,13 +67,15 @@ def build_loader(
     unlabelled: DetectionDataset | None = None,
     unlabelled_batch_size: int | None = None,
     alone: bool = False,
+    repeated: RepeatedViews | None = None,
 ) -> Loader:
     """The loader of ``dataset`` as ``reader`` says.
 
     ``batch_size`` and ``worker_num`` override the reader's. The images are divided among the processes of a distributed
     run, in training (which takes ``accumulate`` batches per update) and in evaluation. ``unlabelled_batch_size`` images
     of ``unlabelled`` (as many as labelled ones if not given) are appended to every batch. With ``alone`` every process
-    reads all images, as in prediction. Raises :class:`DataError` when there are fewer images than a batch needs.
+    reads all images, as in prediction. ``repeated`` is for training without unlabelled images. Raises
+    :class:`DataError` when there are fewer images than a batch needs.
     """
     settings, testing = reader.settings, isinstance(reader.settings, TestReader)
     size = batch_size or settings.batch_size
@@ -96,7 +99,7 @@ def build_loader(
             f"lower {reader.name}.batch_size or set {reader.name}.drop_last=false"
         )
     return Loader(
-        _pipeline(reader, dataset, seed, unlabelled),
+        _pipeline(reader, dataset, seed, unlabelled, repeated),
         sampler,
         dataset,
         worker_num=reader.worker_num if worker_num is None else worker_num,
@@ -105,7 +108,11 @@ def build_loader(
 
 
 def _pipeline(
-    reader: BuiltReader, dataset: DetectionDataset, seed: int, unlabelled: DetectionDataset | None
+    reader: BuiltReader,
+    dataset: DetectionDataset,
+    seed: int,
+    unlabelled: DetectionDataset | None,
+    repeated: RepeatedViews | None,
 ) -> Pipeline:
     settings = reader.settings
     mixing = mixes(reader.sample_transforms) and settings.training
@@ -119,4 +126,6 @@ def _pipeline(
         replace=settings.training,
         mixup_epochs=0 if not mixing else EVERY_EPOCH if settings.mixup_epoch == 0 else settings.mixup_epoch,
         unlabelled=unlabelled,
+        repeated=repeated,
+        masks=dataset.masks,
     )

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 
 from ppkd.utils.errors import DataError
-from ppkd.utils.files import MOST_IMAGE, read_bytes
+from ppkd.utils.files import MOST_IMAGE, open_regular, read_bytes
 
 PIXELS = "MAX_IMAGE_PIXELS"
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+"""EXIF's key, and its values that swap height and width."""
 
 
 def read_image(path: str | os.PathLike[str], size: tuple[int, int] = (0, 0)) -> np.ndarray:
@@ -25,6 +27,22 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] = (0, 0)) -> 
     except OSError as error:
         raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
     return decode_image(data, name=str(path), size=size)
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width of the image that :func:`read_image` gives, from the beginning of the file alone.
+
+    Raises :class:`DataError` naming the file.
+    """
+    from PIL import Image  # Matplotlib brings it; OpenCV has to decode an image for its size
+
+    try:
+        with open_regular(path) as file, Image.open(file) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION) in TURNED
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read image {path}: {getattr(error, 'strerror', None) or error}") from error
+    return (width, height) if turned else (height, width)
 
 
 def decode_image(data: bytes, *, name: str = "image", size: tuple[int, int] = (0, 0)) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.pipeline import Parcel, Parts, Pipeline
+from ppkd.data.repeated import Recorded, nothing
 from ppkd.data.sampling import BatchPlan, Sampler
 from ppkd.data.workers import start_workers
 from ppkd.structures import Batch
@@ -50,6 +52,7 @@ class Loader:
     ) -> None:
         self.dataset = dataset
         self.images_per_update = sampler.share
+        self.batch_size = sampler.batch_size
         self.unreadable: dict[str, int] = {}
         self.lost: list[int] = []
         self._pipeline = pipeline
@@ -83,6 +86,26 @@ class Loader:
             if parts["parcel"].error is not None:
                 raise parts["parcel"].error
             yield tensors(parts["arrays"], parts["parcel"])
+
+    def read(self, plans: Sequence[BatchPlan]) -> Iterator[Batch]:
+        """The batches of ``plans``, read by the worker processes; raises what reading them raises."""
+        for parts in self._read(list(plans)):
+            if parts["parcel"].error is not None:
+                raise parts["parcel"].error
+            yield tensors(parts["arrays"], parts["parcel"])
+
+    def lend(self, recorded: Recorded) -> None:
+        """Give every batch from now on what is ``recorded`` of its images; for a reader of repeated views."""
+        repeated = self._pipeline.repeated
+        if repeated is None:
+            raise ValueError("only repeated views of images can have recorded answers")
+        self._pipeline = replace(self._pipeline, repeated=replace(repeated, recorded=recorded))
+
+    @property
+    def recorded(self) -> Recorded:
+        """What :meth:`lend` gave; nothing before."""
+        repeated = self._pipeline.repeated
+        return nothing if repeated is None else repeated.recorded
 
     def __iter__(self) -> Iterator[Batch]:
         plans = list(self._sampler.plans(self._epoch, self._skip))

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ppkd.data.annotation import Annotation
+from ppkd.data.outlines import aligned, nothing
+from ppkd.data.repeated import RepeatedViews
 from ppkd.data.sampling import BatchPlan, Stream, generator
 from ppkd.data.transforms import Compose, Sample
-from ppkd.data.transforms.base import MIRRORED
+from ppkd.data.transforms.base import MASKS, MIRRORED
 from ppkd.utils.errors import ConfigError, DataError, PPKDError
 
 ATTEMPTS = 10
@@ -45,7 +47,8 @@ class Pipeline:
     """Reads, transforms and stacks the images of a batch.
 
     ``box_keys`` are the entries with one row per box that the batch gets. With ``replace``, an image that cannot be
-    read is replaced by another, drawn from the same stream; otherwise the batch goes without it.
+    read is replaced by another, drawn from the same stream; otherwise the batch goes without it. With ``repeated``,
+    epochs take a few views of every image in turn. ``masks``: whether the images have outlines.
     """
 
     dataset: Sequence[Annotation]
@@ -56,6 +59,8 @@ class Pipeline:
     replace: bool = False
     mixup_epochs: float = 0
     unlabelled: Sequence[Annotation] | None = None
+    repeated: RepeatedViews | None = None
+    masks: bool = False
 
     def __getitem__(self, plan: BatchPlan) -> Parts:
         """``arrays`` of the batch and its ``parcel``; an error is returned in the parcel, never raised."""
@@ -69,6 +74,8 @@ class Pipeline:
         return {"arrays": arrays or {"image": np.zeros(1, np.float32)}, "parcel": parcel}
 
     def _batch(self, plan: BatchPlan, parcel: Parcel) -> dict[str, np.ndarray]:
+        if self.repeated is not None:
+            return self._repeated_batch(plan, parcel, self.repeated)
         mix = plan.epoch < self.mixup_epochs
         samples = []
         for draw in plan.labelled:
@@ -88,8 +95,23 @@ class Pipeline:
         present, *views = [self.batch_transforms(list(view), rng) for view in zip(*readable, strict=True)]
         parcel.views = [{**stack(view), MIRRORED: MIRRORED in view[0]} for view in views]
         parcel.boxes = {key: [sample[key] for sample in present] for key in self.box_keys}
+        if self.masks and self.box_keys:
+            parcel.boxes[MASKS] = aligned([sample.get(MASKS, nothing(len(sample["gt_bbox"]))) for sample in present])
         arrays = stack(present)
         return arrays if self.unlabelled is None else {**arrays, "labelled": np.array(labelled)}
+
+    def _repeated_batch(self, plan: BatchPlan, parcel: Parcel, repeated: RepeatedViews) -> dict[str, np.ndarray]:
+        """The batch of images that are in this epoch's view, each by itself, with what is recorded of them."""
+        view, mix = repeated.view(plan.epoch), plan.epoch < self.mixup_epochs
+        present = []
+        for draw in plan.labelled:
+            rng = repeated.generator(view, draw.index)
+            sample = self._sample(self.dataset, draw.index, mix, rng, parcel)
+            # A transform of the batch sees one image, whose view must not depend on which others are drawn with it.
+            present += [] if sample is None else self.batch_transforms(sample, rng)
+        parcel.boxes = {key: [sample[key] for sample in present] for key in self.box_keys}
+        repeated.check_sizes(present)
+        return {**stack(present), **repeated.recorded(view, [draw.index for draw in plan.labelled])}
 
     def _sample(
         self, dataset: Sequence[Annotation], index: int, mix: bool, rng: np.random.Generator, parcel: Parcel
@@ -119,7 +141,7 @@ class Pipeline:
 
 def start(annotation: Annotation) -> Sample:
     """The sample of an annotation before any transform; its arrays are copies."""
-    return {
+    sample = {
         "im_file": annotation.file,
         "im_id": np.array([annotation.im_id], np.int64),
         "h": annotation.height,
@@ -130,6 +152,7 @@ def start(annotation: Annotation) -> Sample:
         "is_crowd": annotation.is_crowd.copy(),
         "difficult": annotation.difficult.copy(),
     }
+    return sample if annotation.gt_poly is None else {**sample, MASKS: annotation.gt_poly.padded()}
 
 
 def stack(samples: Sequence[Sample]) -> dict[str, np.ndarray]:

@@ -69,3 +69,11 @@ def on_canvas(
     down, right = size[0] - image.shape[0] - y, size[1] - image.shape[1] - x
     image = image.astype(np.float32, copy=False)
     return cv2.copyMakeBorder(image, y, down, x, right, cv2.BORDER_CONSTANT, value=fill_value)
+
+
+def denormalise(image: np.ndarray, factors: np.ndarray | None) -> np.ndarray:
+    """(C, H, W) as the network gets it to RGB uint8 (H, W, 3): undoes :func:`normalise` by the same ``factors``."""
+    plain = image.transpose(1, 2, 0)
+    if factors is not None:
+        plain = (plain - factors[:, 3]) @ np.linalg.inv(factors[:, :3]).T
+    return np.clip(np.rint(plain), 0, 255).astype(np.uint8)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from ppkd.config import Config, build, register
-from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, Transform, Views
+from ppkd.data.pixels import denormalise
+from ppkd.data.transforms import Compose, Decode, GroupTransform, Mixup, NormalizeImage, Transform, Views
 from ppkd.utils.errors import ConfigError
 
 VIEWED = (("EvalReader", "sample_transforms"), ("TestReader", "sample_transforms"))
@@ -84,6 +87,11 @@ class BuiltReader:
     sample_transforms: Compose
     batch_transforms: Compose
     worker_num: int
+
+    def plain(self, image: np.ndarray) -> np.ndarray:
+        """``image`` (C, H, W) of a batch as RGB uint8 (H, W, 3), for people: what NormalizeImage did is undone."""
+        transforms = (*self.sample_transforms.transforms, *self.batch_transforms.transforms)
+        return denormalise(image, next((one.map for one in transforms if isinstance(one, NormalizeImage)), None))
 
 
 def build_reader(cfg: Config, mode: Literal["Train", "Eval", "Test"]) -> BuiltReader:

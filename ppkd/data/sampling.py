@@ -22,6 +22,7 @@ class Stream(IntEnum):
     BATCH = 3
     UNLABELLED_SHUFFLE = 4
     UNLABELLED_SAMPLE = 5
+    VIEW = 6
 
 
 def generator(seed: int, stream: Stream, *position: int) -> np.random.Generator:

@@ -119,6 +119,7 @@ def _coco(drawn: list[list[Shape]], size: int) -> dict[str, Any]:
                     "image_id": i + 1,
                     "category_id": shape.label + 1,
                     "bbox": [x, y, width, height],
+                    "segmentation": [outline(shape)],
                     "area": round(width * height, 2),
                     "iscrowd": 0,
                 }
@@ -131,6 +132,11 @@ def box(outline: Outline, size: int) -> list[float]:
     """x, y, width, height of an outline, cut at the border of a ``size`` x ``size`` image, to 1/100 pixel."""
     low, high = np.clip([outline.min(axis=0), outline.max(axis=0)], 0, size).round(2)
     return [round(float(value), 2) for value in (*low, *(high - low))]
+
+
+def outline(shape: Shape) -> list[float]:
+    """The corners x, y, x, y, ... of a shape to 1/100 pixel, with its hidden parts and those beyond the border."""
+    return [round(value, 2) for value in shape.outline.ravel().tolist()]
 
 
 def draw_image(size: int, rng: np.random.Generator, look: Look) -> tuple[np.ndarray, list[Shape]]:

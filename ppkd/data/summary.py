@@ -32,6 +32,8 @@ class Summary:
     missing: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     orphans: int = 0
+    broken_masks: list[str] = field(default_factory=list)
+    maskless: list[str] = field(default_factory=list)
 
     def clean(self, annotation: Annotation) -> Annotation:
         """``annotation`` with its boxes clipped to the image and degenerate ones dropped, and both counted here."""
@@ -89,6 +91,8 @@ class Summary:
             (self.clipped, "boxes clipped to their image"),
             (self.missing, "images or annotations missing"),
             (self.broken, "annotations unreadable"),
+            (self.broken_masks, "masks of broken polygons, or of an RLE that is damaged or not of its image's size"),
+            (self.maskless, "boxes without a mask, which train boxes alone"),
         ]
 
 

@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 
 from ppkd.data.annotation import Annotation
+from ppkd.data.outlines import Outlines
 
 _ROWS = ("gt_bbox", "gt_class", "is_crowd", "difficult")
 
@@ -28,6 +29,7 @@ class AnnotationTable(Sequence[Annotation]):
         self._name_ends = _ends(list(map(len, names)))
         self._row_ends = _ends([len(annotation.gt_class) for annotation in annotations])
         self._rows = {key: _joined([getattr(annotation, key) for annotation in annotations]) for key in _ROWS}
+        self._edges, self._edge_ends = _outlines([a.gt_poly for a in annotations])
         self._facts = np.array([(a.im_id, a.height, a.width, a.labelled) for a in annotations], np.int64).reshape(-1, 4)
 
     def __len__(self) -> int:
@@ -46,7 +48,21 @@ class AnnotationTable(Sequence[Annotation]):
         rows = slice(*self._row_ends[place : place + 2])
         boxes = {key: values[rows] for key, values in self._rows.items()}
         file = Path(name.decode("utf-8", "surrogatepass"))
-        return Annotation(file, im_id, height, width, labelled=bool(labelled), **boxes)
+        return Annotation(file, im_id, height, width, labelled=bool(labelled), gt_poly=self._masks(rows), **boxes)
+
+    def _masks(self, rows: slice) -> Outlines | None:
+        if self._edges is None:
+            return None
+        ends = self._edge_ends[rows.start : rows.stop + 1]
+        return Outlines(self._edges[ends[0] : ends[-1]], ends - ends[0])
+
+
+def _outlines(masks: Sequence[Outlines | None]) -> tuple[np.ndarray | None, np.ndarray]:
+    """The edges of all masks, and where those of each begin and the last ones end; None where there are no masks."""
+    present = [mask for mask in masks if mask is not None]
+    if not present or len(present) < len(masks):
+        return None, _ends([])
+    return _joined([mask.edges for mask in present]), _ends([*np.concatenate([mask.counts for mask in present])])
 
 
 def _ends(lengths: Sequence[int]) -> np.ndarray:

@@ -9,12 +9,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ppkd.utils.errors import WeightsError
 
 Step = dict[str, Any]
-Outputs = Literal["detections", "boxes", "raw"]
+Outputs = Literal["detections", "boxes", "raw", "record"]
+UNDECODED = ("raw", "record")
+"""Outputs of the heads, before boxes are made."""
 Precision = Literal["float32", "int8"]
 MARK = "ppkd"
 """The key that tells a model of ppkd's, with the version of this form."""
@@ -35,7 +37,8 @@ class Description:
         use_dynamic_shape: whether height and width of the input are open.
         batch: how many images the model takes, None for any number.
         outputs: ``detections``: ``bbox`` [M, 6] and ``bbox_num`` [N]; ``boxes``: ``boxes`` [N, P, 4] or [N, P, C, 4]
-            and ``scores`` [N, C, P], to be suppressed; ``raw``: what the heads give.
+            and ``scores`` [N, C, P], to be suppressed; ``raw``: what the heads give; ``record``: that and the maps of
+            the neck, for a teacher.
         nms: the detector's suppression, ``{type: name, **settings}``, also where it is inside of the model; empty where
             nothing is suppressed.
         precision: of the numbers that the layers up to the heads compute with, ``int8`` where some are quantised.
@@ -56,7 +59,7 @@ class Description:
     @property
     def suppressed(self) -> bool:
         """Whether boxes of this model are suppressed, inside of it or outside."""
-        return self.outputs != "raw" and bool(self.nms)
+        return self.outputs not in UNDECODED and bool(self.nms)
 
     def metadata(self) -> dict[str, str]:
         """The texts to keep in the file, by key."""
@@ -113,7 +116,7 @@ _VALID = {
     "draw_threshold": lambda value: isinstance(value, float | int) and math.isfinite(value),
     "use_dynamic_shape": lambda value: isinstance(value, bool),
     "batch": lambda value: value is None or (_whole(value) and value > 0),
-    "outputs": lambda value: value in ("detections", "boxes", "raw"),
+    "outputs": lambda value: value in get_args(Outputs),
     "nms": _suppression,
     "precision": lambda value: value in ("float32", "int8"),
 }

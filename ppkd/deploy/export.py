@@ -45,9 +45,11 @@ class Deployed(nn.Layer):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, ...]:
         """What ``predict`` gives."""
         result = self.model.predict({"image": image, "im_shape": im_shape, "scale_factor": scale_factor})
+        if "mask" in result:
+            return result["bbox"], result["bbox_num"], result["mask"]
         return result["bbox"], result["bbox_num"]
 
 
@@ -60,30 +62,32 @@ class Unsuppressed(Suppression):
 
 
 class Undecoded(nn.Layer):
-    """A detector without what follows its heads, as a function of the image alone."""
+    """A detector without what follows its heads, as a function of the image alone; with its ``neck`` if asked."""
 
-    def __init__(self, model: Detector) -> None:
+    def __init__(self, model: Detector, *, neck: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.neck = neck
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The record's entries except the neck's, entry by entry, level by level."""
+        """The record's entries, entry by entry, level by level."""
         record = self.model.extract({"image": image})
-        return tuple(raw_entries(record).values())
+        return tuple(raw_entries(record, neck=self.neck).values())
 
 
-def raw_entries(record: Record) -> dict[str, Tensor]:
-    """The tensors of ``record`` except the neck's: ``name.level`` of a grid, the stage counted alike of rows."""
-    names = [name for name in record.tensors if name != "neck"]
+def raw_entries(record: Record, *, neck: bool = False) -> dict[str, Tensor]:
+    """The tensors of ``record``: ``name.level`` of a grid, the stage counted alike of rows; without the ``neck``."""
+    names = [name for name in record.tensors if neck or name != "neck"]
     return {f"{name}.{i}": tensor for name in names for i, tensor in enumerate(record[name])}
 
 
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     """Writes ``{output_dir}/{cfg.name}/`` with model.json, model.pdiparams and infer_cfg.yml; returns the folder.
 
-    The outputs are ``bbox`` (M, 6) and ``bbox_num`` (N,). Without ``export.nms`` they are decoded boxes [N, P, 4] and
-    scores [N, C, P]; without ``export.post_process``, or with ``export.benchmark``, the record's raw entries, and
-    ``image`` is the only input.
+    The outputs are ``bbox`` (M, 6), ``bbox_num`` (N,) and, of a detector of masks, ``mask`` uint8 (M, H, W). Without
+    ``export.nms`` they are decoded boxes [N, P, 4] and scores [N, C, P], which a detector of masks does not give;
+    without ``export.post_process``, or with ``export.benchmark``, the record's raw entries, and ``image`` is the only
+    input.
     Inputs are ``image`` float32 [N, 3, H, W], ``im_shape`` and ``scale_factor`` float32 [N, 2]; sizes are dynamic
     unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
     student. The files are complete before the first one is moved to the folder: a failed export changes no older one.
@@ -103,7 +107,8 @@ def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
             shipped = shipped_form(detector, fuse=options.fuse_conv_bn)
             with suppression(shipped, cfg, options.nms):
                 raw = options.benchmark or not options.post_process
-                save_program(shipped, image_shape(cfg), work / "model", raw=raw)
+                layer = Undecoded(shipped) if raw else Deployed(shipped)
+                save_program(layer, image_shape(cfg), work / "model")
         checksums = {name: digest(work / name) for name in MODEL_FILES}
         replace(description, checksums=checksums).write(work / FILE_NAME)
         for name in (*MODEL_FILES, FILE_NAME):
@@ -138,6 +143,10 @@ def suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None]
     post_process = detector.post_process
     if post_process is None:
         raise ConfigError(f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has no separate NMS")
+    if detector.reads_masks:
+        raise ConfigError(
+            f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has masks of what its NMS leaves"
+        )
     nms, post_process.nms = post_process.nms, Unsuppressed()
     try:
         yield
@@ -145,13 +154,10 @@ def suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None]
         post_process.nms = nms
 
 
-def save_program(detector: Detector, shape: Shape, path: Path, *, raw: bool) -> None:
-    """Write ``path``.json and .pdiparams: ``raw`` heads, or what ``predict`` gives, for an input of ``shape``."""
+def save_program(layer: Undecoded | Deployed, shape: Shape, path: Path) -> None:
+    """Write ``path``.json and .pdiparams of ``layer`` for an input of ``shape``."""
     specs = [InputSpec(list(shape), "float32", name="image")]
-    if raw:
-        layer: nn.Layer = Undecoded(detector)
-    else:
-        layer = Deployed(detector)
+    if isinstance(layer, Deployed):
         specs += [InputSpec([shape[0], 2], "float32", name=name) for name in ("im_shape", "scale_factor")]
     layer.eval()
     paddle.jit.save(layer, str(path), input_spec=specs, skip_prune_program=True)

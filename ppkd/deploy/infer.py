@@ -8,17 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.config import Config, check, runtime
-from ppkd.deploy.engine import EagerEngine
-from ppkd.deploy.infer_cfg import InferConfig
-from ppkd.deploy.labels import class_labels
+from ppkd.config import Config
+from ppkd.deploy.open_model import open_detector
 from ppkd.deploy.pictures import detect_pictures
-from ppkd.deploy.pipeline import Detections, Pipeline
-from ppkd.deploy.preprocess import Preprocess
+from ppkd.deploy.pipeline import Found
 from ppkd.deploy.results import Results
 from ppkd.deploy.slices import SlicedPipeline, Slicing
-from ppkd.engine.environment import choose_device
-from ppkd.models.trained import trained_detector
 from ppkd.utils.atomic import output_folder
 from ppkd.utils.logger import get_logger
 from ppkd.utils.visualdl import open_writer
@@ -29,7 +24,7 @@ _log = get_logger("ppkd.deploy")
 def infer(
     cfg: Config,
     pictures: Sequence[Path],
-    output_dir: Path | str = "output",
+    output_dir: Path | str = "output/infer",
     *,
     draw_threshold: float = 0.5,
     save_results: bool = False,
@@ -44,15 +39,9 @@ def infer(
     A picture that cannot be read is skipped, and :class:`DataError` raised after the others are done; an
     ``output_dir`` that cannot be written into raises :class:`ConfigError` at once.
     """
-    check(cfg)
     if save_results:
         output_folder(output_dir)
-    settings = runtime(cfg)
-    choose_device(settings.use_gpu, tf32=settings.tf32)
-    detector = trained_detector(cfg)
-    labels = class_labels(cfg, detector.class_names)
-    config = InferConfig.of(cfg, labels.names, labels.category_ids)
-    pipeline = Pipeline(EagerEngine(detector), Preprocess(config, cfg.where("TestReader")))
+    pipeline, labels = open_detector(cfg)
     batch_size = cfg.at("TestReader.batch_size", 1)
     if slicing is not None:
         pipeline = SlicedPipeline(pipeline, slicing, batch_size)
@@ -63,11 +52,12 @@ def infer(
         threshold=draw_threshold,
         save_images=visualize,
         announce=lambda path: _log.info("Detection bbox results save in %s", path),
+        tell=lambda line: _log.info("%s", line),
     )
     results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
 
-    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> None:
+    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Found) -> None:
         drawn = results.add(index, file, picture, found)
         if writer is not None:
             writer.add_image(f"original/{file.name}", picture, index)
@@ -78,5 +68,6 @@ def infer(
     finally:
         if writer is not None:
             writer.close()
+        _log.info("%s", results.tally.total("--draw_threshold"))
         if save_results:
             _log.info("all detections are in %s", results.write_json())

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from ppkd.config import named, runtime
 from ppkd.data.datasets.dataset import resolve
 from ppkd.data.datasets.image_folder import class_list
+from ppkd.data.datasets.yolo_files import YAML
 from ppkd.utils.class_names import refuse_other_names
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from ppkd.config import Config
+
+OF_LISTS = ("VOCDataSet", "YOLODataSet")
+"""Data sets whose ``anno_path`` may be a list of images."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,11 @@ def class_labels(cfg: Config, trained: Sequence[str] | None = None) -> ClassLabe
 
 
 def _source(cfg: Config) -> tuple[str | None, str | Sequence[str] | None]:
-    """``dataset_dir`` of ``TestDataset`` and what holds its class names; a VOC list of images holds none."""
+    """``dataset_dir`` of ``TestDataset`` and what holds its class names; a list of images holds none."""
     if cfg.get("TestDataset") is None:
         return None, None
     kind, settings = named(cfg["TestDataset"])
     source = settings.get("label_list")
-    if source is None and kind != "VOCDataSet":
+    if source is None and (kind not in OF_LISTS or str(settings.get("anno_path")).endswith(YAML)):
         source = settings.get("anno_path")
     return settings.get("dataset_dir"), source

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ppkd.deploy.engine import Arrays, Device, Engine, RunMode
 from ppkd.utils.errors import ConfigError, WeightsError
+from ppkd.utils.onnx_session import CPU, CUDA, open_session, reason
 
 INSTALL = {
     "onnxruntime": "pip install onnxruntime (onnxruntime-gpu for --device GPU)",
     "openvino": "pip install openvino",
     "tensorrt": "pip install onnxruntime-gpu tensorrt, on a machine with an NVIDIA GPU",
 }
-_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
-_ERRORS_ONLY = 3
+_TENSORRT = "TensorrtExecutionProvider"
 
 
 class OnnxRuntimeEngine:
@@ -28,20 +28,13 @@ class OnnxRuntimeEngine:
     ) -> None:
         name = "tensorrt" if tensorrt else "onnxruntime"
         runtime = _imported("onnxruntime", name)
-        runtime.set_default_logger_severity(_ERRORS_ONLY)
-        providers: list[Any] = ["CPUExecutionProvider"]
+        providers: list[Any] = [CPU]
         if device == "GPU" or tensorrt:
-            providers.insert(0, _CUDA)
+            providers.insert(0, CUDA)
         if tensorrt:
             providers.insert(0, (_TENSORRT, {"trt_fp16_enable": half}))
         _check_providers(providers, runtime.get_available_providers(), name)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = cpu_threads
-        options.log_severity_level = _ERRORS_ONLY
-        try:
-            self._session = runtime.InferenceSession(str(file), options, providers=providers)
-        except Exception as error:  # onnxruntime has a class for each of its codes, below RuntimeError or not
-            raise WeightsError(f"{file}: onnxruntime cannot load it: {_line(error)}") from error
+        self._session = open_session(str(file), str(file), providers=providers, threads=cpu_threads)
         missing = {_name(provider) for provider in providers} - set(self._session.get_providers())
         if missing:
             raise ConfigError(f"--engine {name}: {', '.join(sorted(missing))} cannot start; is its CUDA installed?")
@@ -52,7 +45,7 @@ class OnnxRuntimeEngine:
         try:
             return self._session.run(None, {name: batch[name] for name in self.input_names})
         except Exception as error:
-            raise WeightsError(f"onnxruntime cannot compute this batch: {_line(error)}") from error
+            raise WeightsError(f"onnxruntime cannot compute this batch: {reason(error)}") from error
 
 
 class OpenVinoEngine:
@@ -64,7 +57,7 @@ class OpenVinoEngine:
         try:
             self._model = openvino.Core().compile_model(str(file), "CPU", settings)
         except RuntimeError as error:
-            raise WeightsError(f"{file}: OpenVINO cannot load it: {_line(error)}") from error
+            raise WeightsError(f"{file}: OpenVINO cannot load it: {reason(error)}") from error
         self.input_names = [each.get_any_name() for each in self._model.inputs]
 
     def __call__(self, batch: Arrays) -> list[NDArray[Any]]:
@@ -72,7 +65,7 @@ class OpenVinoEngine:
         try:
             found = self._model({name: batch[name] for name in self.input_names})
         except RuntimeError as error:
-            raise WeightsError(f"OpenVINO cannot compute this batch: {_line(error)}") from error
+            raise WeightsError(f"OpenVINO cannot compute this batch: {reason(error)}") from error
         return [found[output].copy() for output in self._model.outputs]
 
 
@@ -106,8 +99,3 @@ def _check_providers(wanted: list[Any], available: list[str], engine: str) -> No
 
 def _name(provider: str | tuple[str, Mapping[str, Any]]) -> str:
     return provider if isinstance(provider, str) else provider[0]
-
-
-def _line(error: Exception) -> str:
-    """The longest line of a message: the others are codes and places in the engine's source."""
-    return max((line.strip() for line in str(error).splitlines()), key=len, default=type(error).__name__)[:300]

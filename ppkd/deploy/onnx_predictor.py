@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppkd.deploy.description import Description
+from ppkd.deploy.description import UNDECODED, Description
 from ppkd.deploy.engine import Device, RunMode
 from ppkd.deploy.nms import suppression
 from ppkd.deploy.onnx_engines import onnx_engine
@@ -42,7 +42,7 @@ class OnnxPredictor(Pipeline):
         self.config = Description.of(metadata, str(file))
         if opset > MOST_OPSET:
             raise WeightsError(f"{file}: it uses opset {opset}, but at most {MOST_OPSET} is known; export it again")
-        if self.config.outputs == "raw":
+        if self.config.outputs in UNDECODED:
             raise WeightsError(f"{file}: it has raw heads alone, no boxes; export it with --nms inside or outside")
         outside = self.config.outputs == "boxes"
         suppress = suppression(self.config.nms, str(file)) if outside else None

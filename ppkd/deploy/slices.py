@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.deploy.pipeline import Detections, Pipeline
+from ppkd.data.windows import windows
+from ppkd.deploy.pipeline import Detections, Found, Pipeline
 from ppkd.deploy.preprocess import Picture, Prepared
 from ppkd.models.postprocess.merge import Method, Overlap, merge
+from ppkd.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,12 @@ class Slicing:
     metric: Overlap = "ios"
 
     def windows(self, height: int, width: int) -> NDArray[np.intp]:
-        """(n, 4) = x1, y1, x2, y2 of the slices of such a picture, row by row.
-
-        The last ones end at the picture's border and overlap more; a side shorter than a slice is not cut.
-        """
-        top, left = (_starts(*sides) for sides in zip((height, width), self.size, self.overlap, strict=True))
-        y, x = (grid.reshape(-1) for grid in np.meshgrid(top, left, indexing="ij"))
-        return np.stack([x, y, np.minimum(x + self.size[1], width), np.minimum(y + self.size[0], height)], axis=1)
+        """(n, 4) = x1, y1, x2, y2 of the slices of such a picture, see :func:`ppkd.data.windows.windows`."""
+        return windows((height, width), self.size, self.overlap)
 
     def merge(self, rows: Detections) -> Detections:
         """The detections of a picture from those of its slices, (k, 6) in the picture's pixels."""
         return merge(rows, self.method, threshold=self.threshold, overlap=self.metric)
-
-
-def _starts(side: int, size: int, overlap: float) -> NDArray[np.intp]:
-    """Where the slices of a side begin."""
-    step = size - int(overlap * size)
-    count = 1 + max(0, -(-(side - size) // step))
-    return np.minimum(np.arange(count) * step, max(0, side - size))
 
 
 class SlicedPipeline(Pipeline):
@@ -68,14 +58,17 @@ class SlicedPipeline(Pipeline):
             sample = self.preprocess.decoded(picture)
         return Prepared(sample["image"], sample)
 
-    def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
-        """The detections of each picture, those of its slices merged."""
-        return [self._detect(prepared.picture) for prepared in batch]
+    def detect(self, batch: Sequence[Prepared]) -> list[Found]:
+        """The detections of each picture, those of its slices merged; raises :class:`ConfigError` for masks."""
+        return [Found(self._detect(prepared.picture)) for prepared in batch]
 
     def _detect(self, picture: NDArray[np.uint8]) -> Detections:
         windows = self.slicing.windows(*picture.shape[:2])
         cut = [picture[y1:y2, x1:x2] for x1, y1, x2, y2 in windows]
-        found = self._slices.predict(cut, self.batch_size)
+        parts = self._slices.find(cut, self.batch_size)
+        if any(part.masks is not None for part in parts):
+            raise ConfigError("masks of slices cannot be joined: leave out --slice_infer")
+        found = [part.rows for part in parts]
         self.timing.images += 1 - len(cut)
         with self.timing.measure("postprocess"):
             shifts = np.zeros((len(windows), 6), np.float32)

@@ -1,6 +1,7 @@
 """Distillation: frozen teachers, the losses between what they and the student record, and the model of both.
 
-The package is callable: ``ppkd.distill(student="student.yml", slim="slim.yml")`` trains as ``tools/train.py`` does.
+The package is callable: ``ppkd.distill(student="student.yml", teacher="output/teacher", method="cwd")`` trains as
+``ppkd train`` does.
 """
 
 from __future__ import annotations
@@ -36,8 +37,14 @@ __all__ = [
 
 
 class _Package(ModuleType):
-    def __call__(self, student: str | os.PathLike[str], slim: str | os.PathLike[str], **given: Any) -> Path:
-        """Train ``student`` (a detector's yaml) with the losses of ``slim``: :func:`ppkd.experiment.distill`."""
+    def __call__(
+        self, student: str | os.PathLike[str], slim: str | os.PathLike[str] | None = None, **given: Any
+    ) -> Path:
+        """Train ``student`` (a detector's yaml) with the losses of ``slim``: :func:`ppkd.experiment.distill`.
+
+        ``teacher``, ``data`` and ``method`` say the rest in one line: ``ppkd.distill(student="student.yml",
+        teacher="output/teacher", data="data.yml", method="cwd")``.
+        """
         from ppkd.experiment import distill
 
         return distill(student, slim, **given)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ppkd.config import Config, build
+from ppkd.config.value import LocatedError
+from ppkd.distill.cache.teacher import CachedTeacher, recorded_spec
+from ppkd.distill.graphs.settings import build_graph_teacher
+from ppkd.distill.graphs.teacher import GraphTeacher
 from ppkd.distill.inherit import inherit_matching, inherit_part
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import ONLY, DistillModel
 from ppkd.distill.paddledetection import at_levels, left_alone, own_form
-from ppkd.distill.slim import check_slim, loss_spec, teacher_blocks, teacher_config, teacher_of
-from ppkd.distill.teacher import FrozenTeacher
+from ppkd.distill.slim import caches, check_slim, is_graph, loss_spec, teacher_blocks, teacher_config, teacher_of
+from ppkd.distill.teacher import FrozenTeacher, Teacher, asked_of
 from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.models import build_detector
 from ppkd.models.detectors.detector import Detector
@@ -21,6 +25,8 @@ from ppkd.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
+Source = Detector | GraphTeacher
+"""What a teacher is made of."""
 Shape = Callable[[Detector], object]
 """Changes how many channels a detector has."""
 
@@ -45,17 +51,10 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, s
     check_slim(slim, cfg)
     student = build_detector(cfg)
     slim = _for_student(with_teacher_runs(slim), cfg, student.spec())
-    teachers = {name: _build_teacher(slim, name) for name in teacher_blocks(slim)}
-    first = next(iter(teachers.values()))
-    inherited = slim.at("student.inherit", None) or ()
-    if inherited == "matching":
-        inherit_matching(student, first)
-    if pretrain:
-        logger.info("Pretrained weights: %s", load_pretrain(student, pretrain))
-    for part in inherited if inherited != "matching" else ():
-        inherit_part(student, first, part, slim)
+    teachers = {name: _build_teacher(slim, name, student.spec(), cfg) for name in teacher_blocks(slim)}
+    _start(student, next(iter(teachers.values())), slim, pretrain)
     shape(student)
-    losses = build_losses(slim, student.spec(), {name: teacher.spec() for name, teacher in teachers.items()})
+    losses = build_losses(slim, student.spec(), {name: _spec(slim, name, one) for name, one in teachers.items()})
     learns_from = {name: teacher_of(slim, name) for name in losses}
     frozen = {name: _freeze(slim, name, teacher, losses, learns_from) for name, teacher in teachers.items()}
     return DistillModel(
@@ -66,6 +65,18 @@ def build_distiller(cfg: Config, slim: Config, *, pretrain: str | None = None, s
         total_weight=slim.at("total_weight", None) or 1.0,
         teacher_targets_from=slim.at("student.teacher_targets_from", None),
     )
+
+
+def first_teacher(cfg: Config, slim: Config) -> Detector | None:
+    """The trained detector that teaches the student of ``cfg`` as ``slim`` says; of several the first one.
+
+    None where that is an ONNX graph, which only records.
+
+    Raises :class:`PPKDError` for wrong settings and weights.
+    """
+    slim = own_form(with_teacher_runs(slim), cfg)
+    name = next(iter(teacher_blocks(slim)))
+    return None if is_graph(slim, name) else _build_detector(slim, name)
 
 
 def build_losses(
@@ -84,7 +95,33 @@ def _for_student(slim: Config, cfg: Config, student: DetectorSpec) -> Config:
     return own if own is slim else at_levels(own, slim, student)
 
 
-def _build_teacher(slim: Config, name: str) -> Detector:
+def _start(student: Detector, teacher: Source, slim: Config, pretrain: str | None) -> None:
+    """Give the student the weights that it starts with: those of ``pretrain``, and what it inherits."""
+    inherited = slim.at("student.inherit", None) or ()
+    if inherited == "matching":
+        inherit_matching(student, _with_weights(teacher, slim))
+    if pretrain:
+        logger.info("Pretrained weights: %s", load_pretrain(student, pretrain))
+    for part in inherited if inherited != "matching" else ():
+        inherit_part(student, _with_weights(teacher, slim), part, slim)
+
+
+def _with_weights(teacher: Source, slim: Config) -> Detector:
+    """``teacher``; raises :class:`ConfigError` for a graph."""
+    if isinstance(teacher, GraphTeacher):
+        raise LocatedError(slim.mark("student.inherit"), "student.inherit: an ONNX graph has no weights to inherit")
+    return teacher
+
+
+def _build_teacher(slim: Config, name: str, student: DetectorSpec, cfg: Config) -> Source:
+    if is_graph(slim, name):
+        graph = build_graph_teacher(slim, teacher_blocks(slim)[name], student, cfg)
+        logger.info("%s: %s records %s", name.capitalize(), graph.spec().name, ", ".join(graph.spec().entries))
+        return graph
+    return _build_detector(slim, name)
+
+
+def _build_detector(slim: Config, name: str) -> Detector:
     teacher = build_detector(teacher_config(slim, name))
     report = load_weights(teacher, slim.at(f"{teacher_blocks(slim)[name]}.weights"), strict=True)
     logger.info("%s: %s", name.capitalize(), report)
@@ -92,13 +129,21 @@ def _build_teacher(slim: Config, name: str) -> Detector:
 
 
 def _freeze(
-    slim: Config, name: str, teacher: Detector, losses: Mapping[str, DistillLoss], learns_from: Mapping[str, str]
-) -> FrozenTeacher:
+    slim: Config, name: str, teacher: Source, losses: Mapping[str, DistillLoss], learns_from: Mapping[str, str]
+) -> Teacher:
     """The teacher of that name, which records what its losses consume."""
     own = [loss for key, loss in losses.items() if learns_from[key] == name]
-    casts = bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None))
     decides = name == next(iter(teacher_blocks(slim))) and slim.at("student.teacher_targets_from", None) is not None
-    return FrozenTeacher.of_losses(teacher, own, casts=casts, assigned=decides)
+    entries = asked_of(_spec(slim, name, teacher), own, assigned=decides)
+    casts = bool(slim.at(f"{teacher_blocks(slim)[name]}.amp", None))
+    made = teacher.only(entries) if isinstance(teacher, GraphTeacher) else FrozenTeacher(teacher, entries, casts=casts)
+    cache = caches(slim).get(name)
+    return made if cache is None else CachedTeacher(name, made, entries, cache)
+
+
+def _spec(slim: Config, name: str, teacher: Source) -> DetectorSpec:
+    """What losses may ask of the teacher of that name."""
+    return recorded_spec(teacher.spec()) if name in caches(slim) else teacher.spec()
 
 
 def _build_loss(slim: Config, name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, get_type_hints
 import paddle
 from paddle import Tensor, nn
 
+from ppkd.distill.explanation import CellMap, Explaining, Explanation
 from ppkd.distill.level_loss import LevelLoss
 from ppkd.distill.loss import Wiring
 from ppkd.distill.pairing import LevelPair
@@ -19,6 +20,7 @@ from ppkd.structures import DetectorSpec
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError, SpecError
 
+_READ_CELLS = "The cells that the loss compares, chosen by the boxes of objects; dark ones do not count."
 GIVEN = ("self", "student_channels", "teacher_channels", "loss_weight", "weight")
 """Parameters of a formula that are no settings of the loss: the specs give the channels, the wiring has a weight."""
 
@@ -152,14 +154,29 @@ class LevelWise(LevelLoss):
 
     def values(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> list[Tensor]:
         """The formula's value for each pair."""
+        return [formula(*given) for formula, given in self._given(student, teacher, truth)]
+
+    def explain(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Explanation:
+        """How far the maps are apart, the chosen cells, and what the formula shows."""
+        shown = super().explain(student, teacher, truth, at)
+        own, other = self.wiring(student, teacher)
+        given = self._given(own, other, truth)
+        for stride, (formula, arguments) in zip(self.level_strides, given, strict=True):
+            if self.cells is not None:
+                shown += Explanation([CellMap("chosen cells", stride, arguments[-1], _READ_CELLS)])
+            if isinstance(formula, Explaining):
+                shown += formula.explain(stride, *arguments)
+        return shown
+
+    def _given(self, student: Side, teacher: Side, truth: Truth) -> list[tuple[nn.Layer, tuple[Any, ...]]]:
+        """The formula of each pair and what it is called with."""
         pairs = [(name, pair) for name, pairs in self.pairs.items() for pair in pairs]
         maps = [
             (as_map(student.record[name][pair.student]), as_map(teacher.record[name][pair.teacher]))
             for name, pair in pairs
         ]
         further = self._further(truth, [pair for _, pair in pairs], maps)
-        levels = zip(self.formulas, maps, further, strict=True)
-        return [formula(*both, *others) for formula, both, others in levels]
+        return [(one, (*both, *others)) for one, both, others in zip(self.formulas, maps, further, strict=True)]
 
     def _further(
         self, truth: Truth, pairs: Sequence[LevelPair], maps: Sequence[tuple[Tensor, Tensor]]

@@ -10,6 +10,7 @@ from typing import ClassVar, TypedDict, Unpack
 from paddle import Tensor, nn
 
 from ppkd.distill.balance import Share
+from ppkd.distill.explanation import Explanation, differences
 from ppkd.distill.pairing import checked_pairs
 from ppkd.distill.preparation import Material
 from ppkd.distill.schedule import WeightSchedule
@@ -133,6 +134,13 @@ class DistillLoss(nn.Layer):
     @abstractmethod
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar, of both sides as the wiring gives them."""
+
+    def explain(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Explanation:
+        """What can be drawn of the loss on a batch, of what it would be called with; no gradients are needed.
+
+        By default how far the two sides are apart in every cell of what is compared.
+        """
+        return differences(self.pairs, *self.wiring(student, teacher))
 
     def due(self, epoch: int) -> bool:
         """Whether :meth:`prepare` must be called before the first step of ``epoch``; most losses need no such thing."""

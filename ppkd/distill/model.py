@@ -170,6 +170,11 @@ class DistillModel(nn.Layer):
         return {name: teacher.fingerprint() for name, teacher in self.teachers.items()}
 
     @property
+    def progress(self) -> Progress:
+        """Where training is, as :meth:`set_progress` was told."""
+        return self._progress
+
+    @property
     def _taught_targets(self) -> bool:
         """Whether the student's targets are now those of the first teacher's record."""
         since = self._teacher_targets_from

@@ -7,9 +7,11 @@ from typing import ClassVar, Literal, Unpack
 
 import paddle
 from paddle import Tensor
+from paddle.nn import functional as F
 
 from ppkd.distill.cells.regions import RegionFinder, Regions
 from ppkd.distill.divergence import KnowledgeDistillationKLDivLoss
+from ppkd.distill.explanation import CellMap, Explanation, Lines
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.side import Progress, Side
 from ppkd.models.postprocess.dense_decode import by_anchor
@@ -17,6 +19,16 @@ from ppkd.structures import DetectorSpec, Record
 from ppkd.structures.truth import Truth
 
 Region = Literal["main", "valuable"]
+EPS = 1e-12
+OWNERS, SIDES = ("student", "teacher"), ("left", "top", "right", "bottom")
+_READ_REGION = "The cells in which the loss compares distributions, by their weight; dark ones do not count."
+_READ_DIVERGENCE = (
+    "How far the student's distributions are from the teacher's in the cells that count: what is left to teach."
+)
+_READ_BINS = (
+    "What either side believes, where the region weighs most: the loss moves the student's line onto the teacher's, a "
+    "broad or two-peaked one says how unsure the teacher is."
+)
 
 
 class RegionKD(DistillLoss):
@@ -62,14 +74,57 @@ class RegionKD(DistillLoss):
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
         levels, soft_levels = student.record[self.entry], teacher.record[self.entry]
-        regions = self.finder([level.shape[-2:] for level in levels], self.strides, student, truth)
-        weights = self.weights(student.record, regions)
+        weights = self._weights(student, truth)
         pairs = self.pairs[self.entry]
         return self.formula(
             paddle.concat([self._rows(levels[pair.student]) for pair in pairs]),
             paddle.concat([self._rows(soft_levels[pair.teacher]) for pair in pairs]),
             weight=paddle.concat([weights[pair.student] for pair in pairs]),
         )
+
+    @paddle.no_grad()
+    def explain(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Explanation:
+        """The region with its weights, how far the distributions are apart, and both in the cell of most weight."""
+        levels, weights = student.record[self.entry], self._weights(student, truth)
+        shown = Explanation()
+        for pair in self.pairs[self.entry]:
+            images, _, _, height, width = levels[pair.student].shape
+            own, wanted = (
+                F.softmax(self._rows(one), axis=1)
+                for one in (levels[pair.student], teacher.record[self.entry][pair.teacher])
+            )
+            apart = (wanted * ((wanted + EPS).log() - (own + EPS).log())).sum(axis=1)
+            by_cell = [one.reshape([images, height, width, -1]) for one in (weights[pair.student], apart)]
+            region = by_cell[0].max(axis=-1)
+            counted = by_cell[1].sum(axis=-1) * (region > 0).astype("float32")
+            shown += Explanation(
+                [
+                    CellMap(f"{self.region} region", pair.stride, region, _READ_REGION),
+                    CellMap("divergence", pair.stride, counted, _READ_DIVERGENCE, "divergence", disagrees=True),
+                ],
+                self._in_best_cells(pair.stride, region, own, wanted),
+            )
+        return shown
+
+    def _in_best_cells(self, stride: int, region: Tensor, own: Tensor, wanted: Tensor) -> list[Lines]:
+        """The distributions [N * H * W * ..., bins] in the cell of each image that weighs most, if any does."""
+        images, height, width = region.shape
+        each = [one.reshape([images, height * width, -1, one.shape[-1]]) for one in (own, wanted)]
+        found = []
+        for image, weights in enumerate(region.flatten(1)):
+            if weights.max().item() > 0:
+                cell = int(weights.argmax())
+                place = f"cell {cell % width}, {cell // width}"
+                for part in range(self.parts):
+                    lines = {name: one[image, cell, part] for name, one in zip(OWNERS, each, strict=True)}
+                    title = f"{SIDES[part] if self.parts > 1 else self.entry} in {place}"
+                    found.append(Lines(title, image, stride, lines, "bins", _READ_BINS))
+        return found
+
+    def _weights(self, student: Side, truth: Truth) -> list[Tensor]:
+        """:meth:`weights` of the regions around the boxes of ``truth``."""
+        sizes = [level.shape[-2:] for level in student.record[self.entry]]
+        return self.weights(student.record, self.finder(sizes, self.strides, student, truth))
 
     @abstractmethod
     def weights(self, record: Record, regions: Regions) -> list[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from paddle import Tensor
 
-from ppkd.structures import Abilities, DetectorSpec, Record
+from ppkd.structures import Abilities, DetectorSpec, Points, Record
 from ppkd.structures.abilities import chosen
 from ppkd.structures.truth import Truth
 
@@ -61,6 +61,21 @@ class Side:
     def pool(self, boxes: Tensor) -> Tensor:
         """Features [N, R, C, side, side] of corner ``boxes`` [N, R, 4]."""
         return self._ability("pool")(self.record, boxes)
+
+    def masks(self, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Logits [N, F, side, side] of the masks of corner ``boxes`` [N, F, 4], of the classes ``labels`` [N, F]."""
+        return self._ability("masks")(self.record, boxes, labels)
+
+    def points(self) -> Points:
+        """Where the record's queries start."""
+        return self._ability("points")(self.record)
+
+    def answer(self, points: Points) -> Record:
+        """The record with what this detector's decoder says of queries that start at ``points``, another's maybe.
+
+        Gradients reach the memory and the decoder, unless the detector is frozen; none goes to ``points``.
+        """
+        return self._ability("answer")(self.record, points.detach())
 
     def given(self, names: Collection[str]) -> Side:
         """The side with no abilities but ``names``; targets only with ``assign``."""

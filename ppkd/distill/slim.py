@@ -11,7 +11,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from ppkd.config import Config, check, find_config, load_config, require_distillation
 from ppkd.config.convert import convert
 from ppkd.config.factory import plan
+from ppkd.config.plugins import failures
 from ppkd.config.registry import find, lookup, names
+from ppkd.distill.cache.settings import CACHE, CacheSettings, cache_of
+from ppkd.distill.graphs.settings import OF_GRAPH, ONNX, check_graph
 from ppkd.distill.loss import DistillLoss
 from ppkd.distill.model import ONLY
 from ppkd.distill.paddledetection import own_form
@@ -19,7 +22,7 @@ from ppkd.distill.teacher_run import with_teacher_runs
 from ppkd.utils.errors import ConfigError, nearest
 
 COMPRESSION = ("pruner", "Pruner", "QAT")
-OF_TEACHER = ("config", "weights", "amp")
+OF_TEACHER = ("config", "weights", "amp", CACHE)
 KEYS = {
     "": (
         "slim",
@@ -30,6 +33,7 @@ KEYS = {
         "total_weight",
         "UnlabelledDataset",
         "unlabelled_batch_size",
+        "plugins",
         *COMPRESSION,
     ),
     "student": ("inherit", "teacher_targets_from"),
@@ -61,9 +65,11 @@ def check_slim(slim: Config, cfg: Config | None = None) -> None:
         raise ConfigError(f"{slim.where('unlabelled_batch_size')}: unlabelled_batch_size needs an UnlabelledDataset")
     for name in teacher_blocks(slim):
         _check_teacher(slim, name, written=slim is given)
+    repeated_views(slim)
     _check_losses(slim)
     for name in teacher_blocks(slim):
-        check(teacher_config(slim, name))
+        if not is_graph(slim, name):
+            check(teacher_config(slim, name))
 
 
 def teacher_blocks(slim: Config) -> dict[str, str]:
@@ -80,6 +86,35 @@ def teacher_blocks(slim: Config) -> dict[str, str]:
     if not isinstance(several, Mapping) or not several:
         raise ConfigError(f"{slim.where('teachers')}: teachers must be a mapping: {{name: {{config, weights}}, ...}}")
     return {name: f"teachers.{name}" for name in several}
+
+
+def is_graph(slim: Config, name: str) -> bool:
+    """Whether the teacher of that name is an ONNX graph: ``teacher: {onnx, entries}``."""
+    return slim.at(f"{teacher_blocks(slim)[name]}.{ONNX}", None) is not None
+
+
+def caches(slim: Config) -> dict[str, CacheSettings]:
+    """The settings of every teacher whose answers are recorded, by its name."""
+    blocks = {name: block for name, block in teacher_blocks(slim).items() if isinstance(slim.at(block, None), Config)}
+    return {name: found for name, block in blocks.items() if (found := cache_of(slim, block)) is not None}
+
+
+def repeated_views(slim: Config) -> int | None:
+    """How many views of every image the run has, None where each epoch draws anew.
+
+    Raises :class:`ConfigError` where caches disagree, or there are unlabelled images, which have no views.
+    """
+    found = caches(slim)
+    if len({settings.views for settings in found.values()}) > 1:
+        raise ConfigError(f"{slim.where('teachers')}: cache.views must be the same for all teachers that have a cache")
+    if found and slim.get("UnlabelledDataset") is not None:
+        raise ConfigError(
+            f"{slim.where('UnlabelledDataset')}: a teacher with a cache records labelled images alone: leave "
+            "UnlabelledDataset out, or write a COCO json for its pictures by `ppkd label`"
+        )
+    if len({settings.folder for settings in found.values()}) < len(found):
+        raise ConfigError(f"{slim.where('teachers')}: cache.dir must be another one for every teacher")
+    return next((settings.views for settings in found.values()), None)
 
 
 def teacher_config(slim: Config, name: str) -> Config:
@@ -115,7 +150,7 @@ def loss_spec(slim: Config, name: str) -> Config:
         known = _loss_types()
         raise ConfigError(
             f"{where}.type: {settings['type']} is not a distillation loss{nearest(settings['type'], known)}; "
-            f"there are {', '.join(known)}"
+            f"there are {', '.join(known)}{failures()}"
         )
     return settings.without("type", "teacher").with_item("name", settings["type"], settings.mark("type"))
 
@@ -144,6 +179,10 @@ def _check_keys(slim: Config, section: str, known: tuple[str, ...]) -> None:
 def _check_teacher(slim: Config, name: str, *, written: bool) -> None:
     """Check the settings of a teacher; its configuration is not a file's name unless ``written`` in ppkd's form."""
     block = teacher_blocks(slim)[name]
+    if is_graph(slim, name):
+        _check_keys(slim, block, (*OF_GRAPH, CACHE))
+        check_graph(slim, block)
+        return
     _check_keys(slim, block, OF_TEACHER)
     for key, example in EXAMPLES.items():
         if slim.at(f"{block}.{key}", None) is None:

@@ -29,11 +29,23 @@ class Teacher(Protocol):
     def abilities(self) -> Abilities:
         """The functions behind the names of the abilities; they change nothing of the teacher."""
 
-    def __call__(self, batch: Batch, like: Record) -> Record:
-        """What it records of ``batch``, without gradients; ``like`` is the student's record of it."""
+    def __call__(self, batch: Batch, like: Record | None) -> Record:
+        """What it records of ``batch``, without gradients; ``like`` is the student's record of it, if there is one."""
 
     def fingerprint(self) -> str:
         """A hash of all that its answers depend on, equal as long as the teacher is."""
+
+
+def asked_of(teacher: DetectorSpec, losses: Iterable[DistillLoss], *, assigned: bool = False) -> set[str]:
+    """The entries of ``teacher`` that ``losses`` read: what they consume, and all numbers of its head for their needs.
+
+    The latter also where its record is ``assigned``, because the student learns its targets.
+    """
+    losses = list(losses)
+    entries = {entry for loss in losses for entry in loss.consumes}
+    if assigned or any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
+        entries |= {name for name, entry in teacher.entries.items() if entry.role != "feature"}
+    return entries
 
 
 class FrozenTeacher:
@@ -63,15 +75,8 @@ class FrozenTeacher:
     def of_losses(
         cls, detector: Detector, losses: Iterable[DistillLoss], *, casts: bool = False, assigned: bool = False
     ) -> Self:
-        """The teacher of ``losses``: it records what they consume, and all numbers of its head for their needs.
-
-        So it does where its record is ``assigned``, because the student learns its targets.
-        """
-        losses = list(losses)
-        entries = {entry for loss in losses for entry in loss.consumes}
-        if assigned or any(ability in OF_RECORDS for loss in losses for ability in loss.needs.teacher):
-            entries |= {name for name, entry in detector.spec().entries.items() if entry.role != "feature"}
-        return cls(detector, entries, casts=casts)
+        """The teacher of ``losses``, which records what :func:`asked_of` says."""
+        return cls(detector, asked_of(detector.spec(), losses, assigned=assigned), casts=casts)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -86,7 +91,7 @@ class FrozenTeacher:
         """The detector's."""
         return self.detector.abilities()
 
-    def __call__(self, batch: Batch, like: Record) -> Record:
+    def __call__(self, batch: Batch, like: Record | None) -> Record:
         """What the teacher records of ``batch``, without gradients; ``like`` is the student's record of it."""
         if self.detector.training:
             self.detector.eval()

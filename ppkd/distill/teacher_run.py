@@ -48,7 +48,7 @@ def teacher_block(folder: Path, mark: Mark) -> Config:
             f"teacher: {folder} has no {CONFIG}, so it is no run's folder (or one of an older version): give "
             "teacher.config and teacher.weights instead",
         )
-    weights = _weights(folder)
+    weights = run_weights(folder)
     if weights is None:
         raise LocatedError(
             mark, f"teacher: {folder} has no complete checkpoint yet: train it to the end of an epoch first"
@@ -57,7 +57,8 @@ def teacher_block(folder: Path, mark: Mark) -> Config:
     return Config(values, dict.fromkeys(values, mark), mark)
 
 
-def _weights(folder: Path) -> Path | None:
+def run_weights(folder: Path) -> Path | None:
+    """``best_model`` of a run, without an evaluation ``model_final``, else its newest complete checkpoint, if any."""
     for name in PREFERRED:
         if file_of(folder / name, WEIGHTS).is_file():
             return folder / name

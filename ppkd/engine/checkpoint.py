@@ -24,6 +24,7 @@ from ppkd.engine.checkpoint_files import (
 )
 from ppkd.engine.optimizer_state import export_state, import_state
 from ppkd.engine.position import Position
+from ppkd.engine.protocols import Trainable
 from ppkd.engine.settings_record import changes
 from ppkd.engine.update import Update
 from ppkd.utils import processes, runtime
@@ -67,7 +68,7 @@ class Checkpointer:
         Raises :class:`TrainingError`, before any file is touched, when a weight is not finite.
         """
         student = _arrays(self._student())
-        _refuse_broken({**student, **_arrays(self._adapters())}, name)
+        _refuse_broken({**student, **_arrays(_adapters(self._model))}, name)
         weights = student if self._ema is None else self._ema.weights()
         stem = self.folder / name
         streams = processes.gather(random_state.capture())
@@ -97,7 +98,7 @@ class Checkpointer:
         self._compare(stem, states, force)
         weights = read_weights(file_of(stem, WEIGHTS)) if self._ema is None else states["student"]
         _assign(self._student(), weights, stem)
-        _assign(self._adapters(), states["adapters"], stem)
+        _assign(_adapters(self._model), states["adapters"], stem)
         import_state(self._optimizer, self._trained(), read_pickle(file_of(stem, OPTIMIZER)))
         if self._ema is not None:
             self._ema.restore(states["ema"])
@@ -118,10 +119,6 @@ class Checkpointer:
     def _student(self) -> dict[str, Tensor]:
         return dict(self._model.deployable().state_dict())
 
-    def _adapters(self) -> dict[str, Tensor]:
-        inside = {id(tensor) for tensor in self._student().values()}
-        return {name: tensor for name, tensor in self._model.state_dict().items() if id(tensor) not in inside}
-
     def _trained(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self._model.named_parameters() if not tensor.stop_gradient}
 
@@ -130,7 +127,7 @@ class Checkpointer:
             "format": FORMAT,
             "position": asdict(position),
             "losses": losses,
-            "adapters": _arrays(self._adapters()),
+            "adapters": _arrays(_adapters(self._model)),
             "student": {} if self._ema is None else _arrays(self._student()),
             "ema": None if self._ema is None else self._ema.state(),
             "precision": self._precision.state(),
@@ -171,6 +168,20 @@ class Checkpointer:
             if now != before:
                 found.append(f"another {name} taught it (fingerprint {before[:12]}, now {now[:12]})")
         return found + changes(states["settings"], self._identity.settings)
+
+
+def load_adapters(model: Trainable, path: str | os.PathLike[str]) -> None:
+    """Give what ``model`` trains besides its student the values of the checkpoint that ``path`` means.
+
+    Raises :class:`WeightsError` when it is missing, or of another model.
+    """
+    stem = resolve(path)
+    _assign(_adapters(model), read_pickle(file_of(stem, STATES))["adapters"], stem)
+
+
+def _adapters(model: Trainable) -> dict[str, Tensor]:
+    inside = {id(tensor) for tensor in model.deployable().state_dict().values()}
+    return {name: tensor for name, tensor in model.state_dict().items() if id(tensor) not in inside}
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ HARMLESS = frozenset(
     {
         "epoch",
         "snapshot_epoch",
+        "patience",
         "log_iter",
         "save_dir",
         "filename",
@@ -38,7 +39,9 @@ HARMLESS = frozenset(
 )
 """Top-level keys that change no step; ``epoch`` only says when to end."""
 
-HARMLESS_NESTED = re.compile(r"slim\.(teacher|teachers\.[^.]+)(\.weights)?|LearningRate\.base_batch_size")
+HARMLESS_NESTED = re.compile(
+    r"slim\.(teacher|teachers\.[^.]+)(\.weights|\.onnx|\.cache\.dir|\.cache\.limit_gb)?|LearningRate\.base_batch_size"
+)
 """A teacher's fingerprint tells whether it is the same, wherever its file is; the scaled rate is recorded itself."""
 
 ABSENT = "absent"
@@ -46,9 +49,9 @@ ABSENT = "absent"
 
 def record_settings(cfg: Config, slim: Config | None, **facts: Any) -> dict[str, str]:
     """Every other setting by its dotted key, as json; those of ``slim`` begin with ``slim.``; ``facts`` as they are."""
-    found = {key: value for name in cfg if name not in HARMLESS for key, value in _leaves(cfg.to_dict()[name], name)}
+    found = {key: value for name in cfg if name not in HARMLESS for key, value in leaves(cfg.to_dict()[name], name)}
     if slim is not None:
-        found.update(_leaves(slim.to_dict(), "slim"))
+        found.update(leaves(slim.to_dict(), "slim"))
     found.update(facts)
     return {key: json.dumps(value, default=str) for key, value in found.items() if not HARMLESS_NESTED.fullmatch(key)}
 
@@ -59,12 +62,13 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [f"{key}: was {before.get(key, ABSENT)}, now {now.get(key, ABSENT)}" for key in keys]
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The values in nested mappings and lists below ``key``, each with its dotted key."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from _leaves(item, f"{key}.{name}")
+            yield from leaves(item, f"{key}.{name}")
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{key}.{index}")
+            yield from leaves(item, f"{key}.{index}")
     else:
         yield key, value

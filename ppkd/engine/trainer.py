@@ -58,6 +58,7 @@ class Trainer:
         self._hooks = tuple(hooks)
         self._accumulate = accumulate
         self._saved: list[str] = []
+        self._finished = False
 
     def train(self) -> None:
         """Run the epochs from the present position on.
@@ -67,7 +68,7 @@ class Trainer:
         """
         try:
             self._notify("before_train")
-            while self.position.epoch < self.epochs:
+            while self.position.epoch < self.epochs and not self._finished:
                 self.run_epoch()
             self._notify("after_train")
         finally:
@@ -108,6 +109,10 @@ class Trainer:
         """Continue from the checkpoint that ``path`` means; ``force``: though teacher or settings have changed."""
         self.position, losses = self._checkpointer.restore(path, force=force)
         self.events.losses.restore(losses)
+
+    def finish(self) -> None:
+        """Let no further epoch begin."""
+        self._finished = True
 
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the student carries what ``.pdparams`` holds: the averaged weights if there is an average."""

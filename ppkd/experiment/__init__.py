@@ -10,12 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppkd.experiment.detector import Detector
     from ppkd.experiment.evaluation import evaluate_config
     from ppkd.experiment.experiment import Experiment
     from ppkd.experiment.options import TrainOptions
     from ppkd.experiment.training import distill, train
 
 _EXPORTS = {
+    "Detector": "ppkd.experiment.detector",
     "Experiment": "ppkd.experiment.experiment",
     "TrainOptions": "ppkd.experiment.options",
     "distill": "ppkd.experiment.training",
@@ -23,7 +25,7 @@ _EXPORTS = {
     "train": "ppkd.experiment.training",
 }
 
-__all__ = ["Experiment", "TrainOptions", "distill", "evaluate_config", "train"]
+__all__ = ["Detector", "Experiment", "TrainOptions", "distill", "evaluate_config", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ppkd.data import Loader, build_loader
+from ppkd.data.repeated import RepeatedViews
 from ppkd.distill import DistillModel
 from ppkd.distill.balance_log import BalanceLog
+from ppkd.distill.cache.fill import record_answers
+from ppkd.distill.cache.teacher import CachedTeacher
 from ppkd.engine import environment, precision
 from ppkd.engine.checkpoint import Checkpointer, Identity
 from ppkd.engine.ema import ModelEMA
@@ -54,6 +57,7 @@ def assemble(experiment: Experiment) -> Assembly:
     loader = _loader(experiment, images)
     models = build_models(experiment, loader)
     experiment = experiment.pruned(models.pruned)
+    _record_answers(experiment, loader, models.distilled)
     model = environment.synchronise_norms(models.trained, settings.norm_type, gpu)
     model = quantise_student(experiment, model, loader)
     if experiment.options.to_static:
@@ -80,6 +84,14 @@ def assemble(experiment: Experiment) -> Assembly:
     return Assembly(experiment, trainer, loader, models.distilled)
 
 
+def _record_answers(experiment: Experiment, loader: Loader, model: DistillModel | None) -> None:
+    """Let the teachers that have a cache record what is missing in it; not in a dry run."""
+    teachers = {} if model is None else model.teachers
+    if cached := {name: one for name, one in teachers.items() if isinstance(one, CachedTeacher)}:
+        reader = experiment.config.to_dict()["TrainReader"]
+        record_answers(cached, loader, reader, dry=experiment.options.dry_run)
+
+
 def _balance_log(model: DistillModel | None) -> list[Hook]:
     return [] if model is None or model.balance is None else [BalanceLog(model.balance)]
 
@@ -92,6 +104,7 @@ def _loader(experiment: Experiment, images: Images) -> Loader:
         accumulate=experiment.runtime.gradient_accumulation_steps,
         unlabelled=images.unlabelled,
         unlabelled_batch_size=None if experiment.slim is None else experiment.slim.unlabelled_batch_size,
+        repeated=None if experiment.slim is None or not experiment.slim.views else RepeatedViews(experiment.slim.views),
     )
 
 

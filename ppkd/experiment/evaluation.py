@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +17,9 @@ from ppkd.experiment.parts import open_dataset
 from ppkd.experiment.sliced import SlicedDetector, whole_pictures
 from ppkd.metrics import Metric, build_metric
 from ppkd.metrics.metric import BBOX_FILE
+from ppkd.metrics.results_file import read_detections
 from ppkd.models.trained import trained_detector
 from ppkd.utils.class_names import refuse_other_names
-from ppkd.utils.errors import DataError
-from ppkd.utils.files import read_json
 from ppkd.utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -87,34 +84,8 @@ def score_file(path: Path, metric: Metric) -> dict[str, float]:
 
     Raises :class:`DataError` when the file is missing, malformed, or of another data set.
     """
-    records = _read_records(path)
-    classes = {category: index for index, category in enumerate(metric.dataset.category_ids)}
-    rows: dict[int, list[list[float]]] = {annotation.im_id: [] for annotation in metric.dataset.annotations}
-    for record in records:
-        try:
-            rows[record["image_id"]].append(_row(record, classes))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: {record} does not belong to this data set ({error})") from error
-    for im_id, found in rows.items():
-        result = {"bbox": np.array(found, np.float64).reshape(-1, 6), "bbox_num": np.array([len(found)])}
-        metric.update({"im_id": np.array([[im_id]])}, result)
+    for im_id, rows in read_detections(path, metric.dataset).items():
+        metric.update({"im_id": np.array([[im_id]])}, {"bbox": rows, "bbox_num": np.array([len(rows)])})
     figures = metric.accumulate()
     metric.log(logger)
     return figures
-
-
-def _row(record: Mapping[str, Any], classes: Mapping[int, int]) -> list[float]:
-    x, y, width, height = record["bbox"]
-    return [classes[record["category_id"]], record["score"], x, y, x + width, y + height]
-
-
-def _read_records(path: Path) -> Sequence[Mapping[str, Any]]:
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read for --json_eval: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not a json file of detections ({error})") from error
-    if not isinstance(content, list):
-        raise DataError(f"{path}: expected a list of detections")
-    return content

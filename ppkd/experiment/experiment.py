@@ -10,7 +10,8 @@ from ppkd.config import TRAINED, Config, Runtime, check, distils, prunes, requir
 from ppkd.config.value import OVERRIDE, LocatedError, Mark, freeze
 from ppkd.data import DetectionDataset, Loader, build_loader
 from ppkd.data.reader import BuiltReader, build_reader
-from ppkd.distill.build import check_slim
+from ppkd.data.repeated import check_repeatable
+from ppkd.distill.slim import check_slim, repeated_views
 from ppkd.engine.optim import OptimizerBuilder, build_optimizer
 from ppkd.engine.schedules import LearningRate, build_learning_rate
 from ppkd.experiment.options import DEFAULTS, TrainOptions
@@ -37,6 +38,7 @@ class SlimSettings:
         quantisation: how the student trains with 8-bit numbers, if it does.
         inherits: whether the student starts with weights of the teacher.
         unlabelled: whether there is an ``UnlabelledDataset``.
+        views: how many views of every image there are, where a teacher's answers are recorded.
         unlabelled_batch_size: images of it in every batch; as many as labelled ones if not given.
     """
 
@@ -47,6 +49,7 @@ class SlimSettings:
     inherits: bool
     unlabelled: bool
     unlabelled_batch_size: int | None
+    views: int | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Experiment:
         require_slim(slim.config, *TRAINED)
         if slim.distils:
             check_slim(slim.config, self.config)
+            if slim.views is not None:
+                check_repeatable(self.train_reader)
         elif slim.pruning is not None:
             _check_alone(slim.config)
 
@@ -205,4 +210,5 @@ def _slim_settings(slim: Config) -> SlimSettings:
         inherits=bool(slim.at("student.inherit", None)),
         unlabelled=slim.get("UnlabelledDataset") is not None,
         unlabelled_batch_size=slim.get("unlabelled_batch_size"),
+        views=repeated_views(slim) if distils(slim) else None,
     )

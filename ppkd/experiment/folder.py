@@ -11,6 +11,8 @@ from ppkd.config.write import to_yaml
 from ppkd.engine.checkpoint_files import SUFFIXES
 from ppkd.engine.hooks.results import FILE_NAME as RESULTS
 from ppkd.experiment.experiment import Experiment
+from ppkd.experiment.options import PathLike
+from ppkd.metrics.metric import FIGURES_FILE
 from ppkd.utils import processes
 from ppkd.utils.atomic import atomic_open
 from ppkd.utils.errors import ConfigError
@@ -50,6 +52,29 @@ def choose(experiment: Experiment) -> RunFolder:
     numbered = (wanted.with_name(f"{wanted.name}_{number}") for number in count(2))
     free = next(folder for folder in numbered if not used(folder))
     return RunFolder(free, f"{wanted} has another run, so this one goes to {free} ({REMEDY.format(folder=wanted)})")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that is there: its folder, its configurations, and whether its checkpoints were evaluated."""
+
+    folder: Path
+    config: Path
+    slim: Path | None
+    evaluated: bool
+
+
+def begun(checkpoint: PathLike) -> Begun:
+    """The run that ``checkpoint``, its folder or a checkpoint in it, belongs to.
+
+    Raises :class:`ConfigError` for a folder without the configuration that every run writes.
+    """
+    given = Path(checkpoint).expanduser()
+    folder = given if given.is_dir() else given.parent
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"-r {checkpoint}: {folder} has no {CONFIG}, so it is no run's folder: say -c CONFIG too")
+    slim = folder / SLIM
+    return Begun(folder, folder / CONFIG, slim if slim.is_file() else None, (folder / FIGURES_FILE).is_file())
 
 
 def used(folder: Path) -> bool:

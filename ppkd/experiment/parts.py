@@ -86,12 +86,23 @@ def build_models(experiment: Experiment, loader: Loader) -> Models:
 
     if experiment.slim is not None and experiment.slim.distils:
         distilled = build_distiller(experiment.config, experiment.slim.config, pretrain=pretrain, shape=shape)
+        _check_masks(experiment.config, distilled.deployable(), loader)
         return Models(distilled, distilled, pruned)
     detector = build_detector(experiment.config)
+    _check_masks(experiment.config, detector, loader)
     if pretrain:
         logger.info("Pretrained weights: %s", load_pretrain(detector, pretrain))
     shape(detector)
     return Models(detector, None, pruned)
+
+
+def _check_masks(cfg: Config, detector: Detector, loader: Loader) -> None:
+    """Raise :class:`ConfigError` if ``detector`` learns from masks, but the training set reads none."""
+    if detector.reads_masks and not loader.dataset.masks:
+        raise ConfigError(
+            f"{cfg.where('TrainDataset')}: {type(detector).__name__} learns from masks: write name: COCODataSet and "
+            "data_fields: [image, gt_bbox, gt_class, gt_poly, is_crowd], or choose FasterRCNN"
+        )
 
 
 def log_size(cfg: Config, settings: Runtime, detector: Any) -> None:

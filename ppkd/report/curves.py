@@ -55,7 +55,7 @@ def plot_curves(
     for axis, name in zip(axes[0], known, strict=True):
         for label, result in results.items():
             if name in result:
-                points = _finite(result.get(x) or [float(i) for i in range(len(result[name]))], result[name])
+                points = finite_points(result.get(x) or [float(i) for i in range(len(result[name]))], result[name])
                 axis.plot(*points, label=plot_text(label), marker="." if len(points[0]) < 40 else None, linewidth=1.4)
         axis.set(xlabel=plot_text(x), title=plot_text(name))
         axis.grid(alpha=0.3)
@@ -67,7 +67,7 @@ def plot_curves(
     return output
 
 
-def _finite(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+def finite_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
     """The points whose ``y`` is a number: evaluations every few epochs still make a connected line."""
     kept = [(a, b) for a, b in zip(x, y, strict=True) if b == b]
     return [a for a, _ in kept], [b for _, b in kept]

@@ -3,6 +3,7 @@
 from ppkd.structures.abilities import Abilities, Ability
 from ppkd.structures.batch import Batch
 from ppkd.structures.entry import NO_STRIDE, Activation, Basis, Coding, Entries, Entry, Kind, LevelSpec, Role
+from ppkd.structures.points import Points
 from ppkd.structures.ranking import best_scores, scores
 from ppkd.structures.record import Record
 from ppkd.structures.specs import DetectorSpec
@@ -20,6 +21,7 @@ __all__ = [
     "Entry",
     "Kind",
     "LevelSpec",
+    "Points",
     "Record",
     "Role",
     "best_scores",

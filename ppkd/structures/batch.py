@@ -12,6 +12,8 @@ Keys are PaddleDetection's (N images in the batch, image i has k_i boxes, k_i ma
 ``is_crowd``     list of N int64 (k_i,)         COCO's crowd flag
 ``difficult``    list of N int64 (k_i,)         VOC's difficult flag
 ``gt_score``     list of N float32 (k_i,)       mixing weight of a box (mixup), absent means ones
+``gt_poly``      list of N float32              edges x1, y1, x2, y2 of masks' outlines, where masks are read:
+                 (k_i, L, S, 4)                 L layers of at most S edges, zeros behind
 ``labelled``     bool (N,)                      false for images without annotation, absent means all true
 ``views``        list of batches                the same images at other sizes, for evaluation: without boxes, and with
                                                 ``mirrored``, a bool; absent means none

@@ -24,7 +24,8 @@ class Record:
         tensors: the tensors of each entry.
         real: which rows count, bool [N, R], where some are padding; None where all do, or where there are no rows.
         size: height and width of the network's input, int [2], where boxes are recorded in shares of it, else None.
-        beside: what the detector's own loss reads besides the entries, images first: queries that training adds.
+        beside: what the detector itself reads besides the entries, images first: where its queries start, and those
+            that training adds.
     """
 
     spec: DetectorSpec

@@ -21,6 +21,8 @@ class Truth:
         scores: the mixing weight of a box float32 [N, M], 0 for padding and for boxes without width or height.
         im_shape: height and width float32 [N, 2] of the images within the padded input, where the batch tells.
         crowd: which boxes are around a crowd of objects, float32 [N, M] of ones and zeros, where the batch tells.
+        outlines: edges x1, y1, x2, y2 float32 [N, M, L, S, 4] of the boxes' masks in L layers, zeros for padding, where
+            the batch has masks (:class:`ppkd.data.outlines.Outlines`).
     """
 
     boxes: Tensor
@@ -28,6 +30,7 @@ class Truth:
     scores: Tensor
     im_shape: Tensor | None = None
     crowd: Tensor | None = None
+    outlines: Tensor | None = None
 
     @property
     def real(self) -> Tensor:
@@ -43,7 +46,7 @@ class Truth:
 
     @classmethod
     def of(cls, batch: Batch) -> Truth:
-        """Pad ``gt_bbox``, ``gt_class``, ``is_crowd`` and, where mixup left it, ``gt_score`` of ``batch``.
+        """Pad ``gt_bbox``, ``gt_class``, ``is_crowd`` and, where they are, ``gt_score`` and ``gt_poly`` of ``batch``.
 
         A batch without ``gt_bbox`` has no boxes; one without ``gt_class``, for formulas on boxes alone, has labels 0.
         """
@@ -55,13 +58,15 @@ class Truth:
         weights = batch.get("gt_score") or [paddle.ones([count], dtype="float32") for count in counts]
         scores = _pad(weights, most, [], "float32").clip(min=0)
         crowd = _pad(batch["is_crowd"], most, [], "float32") if "is_crowd" in batch else None
-        return cls(boxes, _pad(classes, most, [], "int64"), scores * _solid(boxes), batch.get("im_shape"), crowd)
+        solid = scores * _solid(boxes)
+        return cls(boxes, _pad(classes, most, [], "int64"), solid, batch.get("im_shape"), crowd, _outlines(batch, most))
 
     def images(self, index: Tensor) -> Truth:
         """The ground truth of the images at ``index``, int64 (M,), in that order."""
         own = (self.boxes, self.labels, self.scores)
         boxes, labels, scores = (values.index_select(index, axis=0) for values in own)
-        further = (None if one is None else one.index_select(index, axis=0) for one in (self.im_shape, self.crowd))
+        rest = (self.im_shape, self.crowd, self.outlines)
+        further = (None if one is None else one.index_select(index, axis=0) for one in rest)
         return Truth(boxes, labels, scores, *further)
 
     @classmethod
@@ -78,6 +83,11 @@ def as_truth(given: Truth | Batch) -> Truth:
 def _solid(boxes: Tensor) -> Tensor:
     """1 for boxes [..., 4] with width and height, else 0."""
     return (boxes[..., 2:] > boxes[..., :2]).all(axis=-1).astype("float32")
+
+
+def _outlines(batch: Batch, most: int) -> Tensor | None:
+    masks = batch.get("gt_poly")
+    return None if masks is None else _pad(masks, most, masks[0].shape[1:], "float32")
 
 
 def _pad(rows: Sequence[Tensor], length: int, tail: list[int], dtype: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""The report of a study: ``report.md`` for people, ``report.json`` with every run, a plot of the gains."""
+"""The report of a study: ``report.md`` and ``report.html`` for people, ``report.json`` with every run, a plot."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ppkd.experiment.folder import CONFIG
+from ppkd.report.blocks import Page
+from ppkd.report.page import write_page
 from ppkd.study.gains import Gain
 from ppkd.study.outcome import Outcome, Row, headings
+from ppkd.study.page import Comparison, comparison_page, links_page
 from ppkd.study.plot import plot_gains
-from ppkd.study.table import NOTHING, figures_of, interval, lines_of, milliseconds, points, signed
+from ppkd.study.table import NOTHING, Grid, figures_of, interval, lines_of, milliseconds, points, signed
 from ppkd.utils.atomic import atomic_open
 
-REPORT_FILE, NUMBERS_FILE, PLOT_FILE = "report.md", "report.json", "gains.png"
+REPORT_FILE, PAGE_FILE, NUMBERS_FILE, PLOT_FILE = "report.md", "report.html", "report.json", "gains.png"
 JUMPED = "J"
 LEGEND = """Figures in percent, means over the runs; ± is the standard deviation of {headline} over them. A gain is
 paired by seed (the method and the student alone, same seed) and has its 95 % interval (Student's t over the seeds). It
@@ -30,8 +33,10 @@ def write_links(rows: Sequence[Row], folder: Path, title: str) -> None:
     """Write the report of detectors that are not compared with each other, a chain's links."""
     figures = headings(rows)
     cells = [[row.name, *figures_of(row, rows), milliseconds(row.step_seconds)] for row in rows]
-    table = lines_of(["detector", *figures, "ms / step"], cells)
-    _write(folder, f"# {title}\n\n{table}\nFigures in percent.\n", {"title": title, "rows": _numbers(rows)})
+    table = Grid(["detector", *figures, "ms / step"], cells)
+    text = f"# {title}\n\n{lines_of(table)}\nFigures in percent.\n"
+    page = links_page(title, table, rows, folder)
+    _write(folder, text, {"title": title, "rows": _numbers(rows)}, page)
 
 
 def write_comparison(teacher: Row, baseline: Row, methods: Sequence[Row], folder: Path, title: str, end: str) -> None:
@@ -41,22 +46,27 @@ def write_comparison(teacher: Row, baseline: Row, methods: Sequence[Row], folder
     gains = {row.name: gain for row in methods if (gain := row.gain(baseline, headline)) is not None}
     if gains:
         plot_gains(gains, folder / PLOT_FILE, f"{headline} above {baseline.name}, points")
+    table, seeds = comparison_table(rows, gains), seed_table(baseline, methods, headline)
+    legend, of_seeds = LEGEND.format(headline=headline), OF_SEEDS.format(headline=headline, jumped=JUMPED)
+    spread = spread_lines(baseline, headline)
     parts = [
         f"# {title}",
-        comparison_table(rows, gains),
-        LEGEND.format(headline=headline),
+        lines_of(table),
+        legend,
         *([f"![gains]({PLOT_FILE})"] if gains else []),
         "## Every seed",
-        seed_table(baseline, methods, headline),
-        OF_SEEDS.format(headline=headline, jumped=JUMPED),
-        *spread_lines(baseline, headline),
+        lines_of(seeds),
+        of_seeds,
+        *spread,
         end,
     ]
+    figures = Comparison(title, headline, table, gains, seeds, (legend,), (of_seeds, *spread, end))
     numbers = {"title": title, "headline": headline, "end": end, "rows": _numbers(rows), "gains": _gains(gains)}
-    _write(folder, "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n", numbers)
+    text = "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+    _write(folder, text, numbers, comparison_page(figures, rows, folder))
 
 
-def comparison_table(rows: Sequence[Row], gains: dict[str, Gain]) -> str:
+def comparison_table(rows: Sequence[Row], gains: dict[str, Gain]) -> Grid:
     """A line for each row: its number of seeds, its figures, its gain with interval, the word for it, its time."""
     figures = headings(rows)
     head = ["method", "seeds", *figures, f"gain {figures[0]}", "shown", "ms / step"]
@@ -67,10 +77,10 @@ def comparison_table(rows: Sequence[Row], gains: dict[str, Gain]) -> str:
         shown = [interval(gain), gain.word] if gain is not None else [NOTHING, NOTHING]
         numbers = figures_of(row, rows)
         cells.append([row.name, str(len(seeds)), *numbers, *shown, milliseconds(row.step_seconds)])
-    return lines_of(head, cells)
+    return Grid(head, cells)
 
 
-def seed_table(baseline: Row, methods: Sequence[Row], headline: str) -> str:
+def seed_table(baseline: Row, methods: Sequence[Row], headline: str) -> Grid:
     """A column for each seed, and number of threads where the study names several; a mark where the loss jumped."""
     alone = {outcome.trial.key: outcome for outcome in baseline.outcomes}
     cells = []
@@ -79,7 +89,7 @@ def seed_table(baseline: Row, methods: Sequence[Row], headline: str) -> str:
         cells.append([row.name, *(_of_run(own.get(key), alone[key], headline) for key in alone)])
     threads = len({key[1] for key in alone}) > 1
     names = [f"{seed} ({_threads(count)})" if threads else f"{seed}" for seed, count in alone]
-    return lines_of(["seed", *names], cells)
+    return Grid(["seed", *names], cells)
 
 
 def spread_lines(baseline: Row, headline: str) -> list[str]:
@@ -140,8 +150,9 @@ def _gains(gains: dict[str, Gain]) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, text: str, numbers: dict[str, Any]) -> None:
+def _write(folder: Path, text: str, numbers: dict[str, Any], page: Page) -> None:
     content = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
     for name, written in ((REPORT_FILE, text), (NUMBERS_FILE, content)):
         with atomic_open(folder / name) as stream:
             stream.write(written.encode())
+    write_page(page, folder / PAGE_FILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ppkd.study.gains import Gain
 from ppkd.study.outcome import Row, headings
@@ -49,9 +50,17 @@ def figures_of(row: Row, rows: Sequence[Row]) -> list[str]:
     return [spread(row.percents(first)), *(points(statistics.fmean(each) if each else None) for each in means)]
 
 
-def lines_of(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+@dataclass(frozen=True)
+class Grid:
+    """A table: its headings and its cells, row by row."""
+
+    head: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+
+def lines_of(grid: Grid) -> str:
     """A table in GitHub's Markdown, the first column aligned left."""
-    lines = [head, [":---", *["---:"] * (len(head) - 1)], *cells]
+    lines = [grid.head, [":---", *["---:"] * (len(grid.head) - 1)], *grid.cells]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

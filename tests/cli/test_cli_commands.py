@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 import subprocess
 import sys
@@ -28,13 +27,7 @@ assert not heavy, heavy
 """
 
 
-@pytest.fixture(autouse=True)
-def _logger_as_before():
-    root = logging.getLogger("ppkd")
-    before = (root.level, root.propagate, list(root.handlers))
-    yield
-    root.level, root.propagate = before[:2]
-    root.handlers[:] = before[2]
+pytestmark = pytest.mark.usefixtures("logger_of_a_test")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in NAMES)], ids=" ".join)

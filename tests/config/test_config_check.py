@@ -54,7 +54,7 @@ EvalReader: {collate_batch: false, batch_size: 1}
         ("export=true", "export must be a mapping"),
         (
             "architecture=YOLOv4",
-            r"^-o: YOLOv4 is not among our detectors: DETR, FasterRCNN, GFL, PPYOLOE, PicoDet, .*YOLOv3$",
+            r"^-o: YOLOv4 is not among our detectors: DETR, FasterRCNN, GFL, MaskRCNN, PPYOLOE, PicoDet, .*YOLOv3$",
         ),
         ("YOLOv3Head.anchor_maks=[[0]]", r"YOLOv3Head\.anchor_maks is not .*; did you mean 'anchor_masks'\?"),
         ("YOLOv3Head.anchors=[[1, a]]", r'YOLOv3Head\.anchors\[0\]\[1\] is "a"'),

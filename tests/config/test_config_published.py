@@ -20,7 +20,7 @@ from ppkd.models import build_detector
 from ppkd.models.layers.rep_vgg import RepVggBlock
 from ppkd.utils.errors import ConfigError
 
-DETECTORS = "DETR, FasterRCNN, GFL, PPYOLOE, PicoDet, RetinaNet, YOLOv3"
+DETECTORS = "DETR, FasterRCNN, GFL, MaskRCNN, PPYOLOE, PicoDet, RetinaNet, YOLOv3"
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def test_a_repeated_key_of_a_published_file_is_noted_and_the_last_counts(
         ),
         (
             "ppyoloe/crn_mine",
-            "architecture=MaskRCNN",
-            rf"not among our detectors: {DETECTORS}; masks are not built; of",
+            "architecture=SOLOv2",
+            rf"not among our detectors: {DETECTORS}; masks are built for MaskRCNN alone",
         ),
         ("ppyoloe/crn_mine", "architecture=FCOS", rf"^-o: FCOS is not among our detectors: {DETECTORS}$"),
         ("ppyoloe/crn_mine", "architecture=PPYOLOEWithAuxHead", "ppyoloe_plus_crn_"),

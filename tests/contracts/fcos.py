@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 
 from ppkd.models.assigners.place_targets import PlaceTargets
 from ppkd.models.backbones.mobilenet_v1 import MobileNetV1
-from ppkd.models.detectors.one_stage import TowerDetector
+from ppkd.models.detectors.one_stage import CompletingDetector
 from ppkd.models.heads.cell_grid import CellGrid
 from ppkd.models.heads.fcos_feat import FCOSFeat
 from ppkd.models.heads.tower_head import TowerHead, output_conv, prior_logit
@@ -119,7 +119,7 @@ class FCOSHead(TowerHead):
         return self.post_process(scores(record), record.box_distances, points, scale_factor)
 
 
-class FCOS(TowerDetector[FCOSHead]):
+class FCOS(CompletingDetector[FCOSHead]):
     """FCOS on the pyramid of a narrow MobileNet."""
 
 

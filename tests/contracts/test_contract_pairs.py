@@ -15,6 +15,7 @@ from design import answers, design
 from pairs import ALL_DETECTORS, ALL_LOSSES, batch, detector, loss_between, shared_student, shared_teacher
 
 from ppkd.distill import DistillModel, FrozenTeacher
+from ppkd.distill.side import Progress
 
 CASES = list(product(ALL_LOSSES, ALL_DETECTORS))
 computed = pytest.mark.parametrize(("loss", "student"), CASES, ids=["-".join(case) for case in CASES])
@@ -62,6 +63,34 @@ def test_the_same_inputs_give_the_same_loss_in_float32(loss, student):
 def test_the_deployed_student_knows_nothing_of_the_distillation(loss, student):
     for model in models(loss, student):
         assert list(model.deployable().state_dict()) == names_alone(student)
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES)
+def test_what_a_loss_shows_of_itself_fits_the_levels_and_images(loss):
+    own, other = design()[loss][0]
+    made, (teacher, _) = shared_student(own), shared_teacher(other)
+    built = loss_between(loss, made.spec(), teacher.spec())
+    model = DistillModel(made, FrozenTeacher.of_losses(teacher, [built]), {"kd": built})
+    seen = model.compare(batch((3, 1, 0)), {"kd": built})
+    given = seen.given["kd"]
+    with paddle.no_grad():
+        shown = built.explain(given.student, given.teacher, given.truth, Progress())
+    images = len(given.truth.labels)
+    strides = {level.stride for entry in made.spec().entries.values() for level in entry.levels}
+    for one in shown.maps:
+        assert one.values.ndim == 3
+        assert len(one.values) == images
+        assert one.stride in strides
+        values = one.values.numpy()
+        assert np.isfinite(values).all()
+        assert values.min() >= 0
+        assert one.reading.endswith(".")
+    for one in shown.lines:
+        assert 0 <= one.image < images
+        assert set(one.lines) == {"student", "teacher"}
+        assert all(np.isfinite(line.numpy()).all() for line in one.lines.values())
+    grids = [name for name in built.consumes if made.spec().entries[name].kind == "grid"]
+    assert shown.maps or not grids
 
 
 @cache

@@ -74,8 +74,6 @@ def test_voc_as_json_holds_what_the_xml_files_say(
     [
         (("</annotation>", ""), "b.xml: no valid xml"),
         (("<name>disc</name>", "<name>disk</name>"), "b.xml: class 'disk' is not in the list of labels; did you mean"),
-        (("<xmin>15</xmin>", "<xmin>20</xmin>"), "b.xml: the box 20, 5, 20, 25 has no area"),
-        (("<xmin>15</xmin>", "<xmin>nan</xmin>"), "b.xml: the box nan, 5, 20, 25 has no area"),
         (("<xmin>15</xmin>", "<xmin>left</xmin>"), "b.xml: could not convert string to float"),
         (("<width>60</width>", "<width>0</width>"), "b.xml: its <size> is no height and width above 0"),
         (("<filename>b.png</filename>", ""), "b.xml: it has no <filename>, which names the picture"),
@@ -91,6 +89,18 @@ def test_a_broken_xml_file_is_named_and_the_last_json_stays(
     assert run(*voc) == 1
     assert says in capsys.readouterr().err
     assert (tmp_path / "out" / "voc.json").read_text() == "the last one"
+
+
+@pytest.mark.parametrize("left", ["20", "nan"])
+def test_a_box_without_area_is_left_out_and_named(
+    voc: list[object], tmp_path: Path, left: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "Annotations" / "b.xml"
+    path.write_text(path.read_text().replace("<xmin>15</xmin>", f"<xmin>{left}</xmin>"))
+    assert run(*voc) == 0
+    assert f"b.xml: the box {left}, 5, 20, 25 has no area, left out" in caplog.text
+    content = json.loads((tmp_path / "out" / "voc.json").read_text())
+    assert [each["image_id"] for each in content["annotations"]] == [1, 1, 2]
 
 
 def test_a_missing_xml_file_and_missing_flags_are_named(

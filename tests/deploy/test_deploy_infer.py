@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ppkd.deploy.infer import infer
+from ppkd.deploy.results import Tally
 from ppkd.models.trained import trained_detector
 from ppkd.utils.errors import ConfigError, DataError
 from ppkd.utils.serialization import write_weights
@@ -59,3 +60,30 @@ def test_visualdl_is_named_where_it_is_missing(
 def test_weights_must_be_named(config: Callable) -> None:
     with pytest.raises(ConfigError, match="-o weights="):
         trained_detector(config("weights=null"))
+
+
+def test_what_is_found_is_told_and_what_the_threshold_hides() -> None:
+    rows = np.float32([[0, 0.31, 0, 0, 9, 9], [1, 0.55, 0, 0, 9, 9], [1, 0.72, 0, 0, 9, 9]])
+    tally = Tally(["disc", "三角"], 0.5)
+    assert tally.add(rows) == "2 三角, best score 0.72 (三角)"
+    assert tally.add(rows[:1]) == "none of 1 detections reaches 0.5, best score 0.31 (disc)"
+    assert tally.add(rows[:0]) == "nothing found"
+    assert tally.total("--threshold") == "2 objects in 1 of 3 pictures"
+    hidden = Tally(["disc", "三角"], 0.8)
+    hidden.add(rows)
+    assert hidden.total("--draw_threshold") == (
+        "0 objects in 0 of 1 pictures: the threshold 0.8 hides all that was found, the best score is 0.72; "
+        "try --draw_threshold 0.36"
+    )
+    empty = Tally(["disc"], 0.5)
+    empty.add(rows[:0])
+    assert empty.total("--threshold") == "0 objects in 0 of 1 pictures"
+
+
+def test_a_line_for_each_picture_stands_in_the_log(
+    weights: Path, config: Callable, picture: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    infer(config(f"weights={weights}"), [picture], tmp_path / "out", draw_threshold=1.1)
+    assert [message for message in caplog.messages if message.startswith("noise.png: none of ")]
+    assert "the threshold 1.1 hides all that was found" in caplog.messages[-1]

@@ -58,7 +58,9 @@ def test_equal_logits_and_missing_proposals_cost_nothing():
 def test_the_wiring_reads_labels_from_the_students_targets():
     ours, theirs = paddle.randn([2, 5, 4]), paddle.randn([2, 5, 4])
     labels = paddle.to_tensor([[0, 3, -1, 2, 3], [1, 3, 3, -1, -1]])
-    targets = TwoStageTargets(rpn=None, roi_labels=labels, roi_matched_gt_boxes=paddle.zeros([2, 5, 4]))
+    targets = TwoStageTargets(
+        rpn=None, roi_labels=labels, roi_matched=None, roi_matched_gt_boxes=paddle.zeros([2, 5, 4])
+    )
     loss = DeFeatHead(spec(), spec(), T=2.0, foreground=1.0, background=3.0)
     truth = Truth.around(paddle.zeros([2, 1, 4]))
     found = loss(side(record(ours), targets=targets), side(record(theirs)), truth, Progress())

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import paddle
 import pytest
+from query_records import spec as query_spec
 from sides import side
 from toy import ToyDetector, toy_batch
 
@@ -66,6 +67,18 @@ def test_the_weight_of_damo_yolo_falls_from_1_to_a_tenth(root):
     loss = build_losses(load_config(root / LOSSES.format("cwd_damo_yolo")), spec, spec)["cwd"]
     for share in (0.0, 0.3, 0.999):
         assert loss.weight_at(80 * share) == pytest.approx(1 - 0.9 * (1 - math.cos(math.pi * share)) / 2)
+
+
+def test_the_settings_for_queries_are_the_papers(root):
+    spec = query_spec(layers=6)
+    (asked,) = build_losses(load_config(root / LOSSES.format("kd_detr")), query_spec(layers=3), spec).values()
+    assert (asked.points, asked.general, asked.stages) == (("general", "specific"), 300, [(i, 5) for i in range(3)])
+    formula = asked.formula
+    assert (formula.cls_weight, formula.bbox_weight, formula.giou_weight, formula.divergence.T) == (1, 5, 2, 10)
+    losses = build_losses(load_config(root / LOSSES.format("detrdistill")), spec, spec)
+    formula = losses["answers"].formula
+    assert (formula.cls_weight, formula.bbox_weight, formula.giou_weight) == (1, 5, 2)
+    assert (losses["features"].weight, losses["features"].number) == (20, 100)
 
 
 @pytest.mark.slow

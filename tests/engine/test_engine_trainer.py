@@ -148,6 +148,48 @@ def test_the_first_of_equal_models_stays_the_best(tmp_path, values, best):
     assert not np.array_equal(kept, read_weights(tmp_path / "model_final")["head.weight"])
 
 
+def test_a_run_ends_when_no_evaluation_was_better_for_long_enough(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    values = [0.2, 0.6, 0.5, 0.6, 0.9]
+    hook = Evaluation(SnapshotPlan(1), Loader(batches=1), FakeMetric(values), patience=2)
+    trainer = make_trainer(tmp_path, epochs=9, extra=[hook])
+    trainer.train()
+    assert values == [0.9] and (trainer.position.epoch, trainer.position.best_epoch) == (4, 1)
+    assert "AP has not risen in 2 evaluations since epoch 1 (patience: 2): training ends" in caplog.messages
+    final, last = (read_weights(tmp_path / name)["head.weight"] for name in ("model_final", "3"))
+    assert np.array_equal(final, last)
+
+
+def test_a_resumed_run_ends_where_one_without_a_pause_does(tmp_path):
+    """Also one that had ended early: nothing is trained beyond its end, unless its patience grows."""
+    plan, numbers = SnapshotPlan(1), [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    make_trainer(
+        tmp_path, epochs=9, extra=[Evaluation(plan, Loader(batches=1), FakeMetric([*numbers]), patience=2)]
+    ).train()
+    for patience, epochs in ((2, 3), (4, 5)):
+        hook = Evaluation(plan, Loader(batches=1), FakeMetric([0.1] * 6), patience=patience)
+        trainer = make_trainer(tmp_path, epochs=9, extra=[hook])
+        trainer.resume(tmp_path / "model_final")
+        trainer.train()
+        assert trainer.position.epoch == epochs
+
+
+def test_the_best_model_is_that_of_the_figure_that_is_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+
+    class Two(FakeMetric):
+        def accumulate(self):
+            return {"AP": 0.5, "AP50": self.values.pop(0)}
+
+    hook = Evaluation(SnapshotPlan(1), Loader(batches=1), Two([0.3, 0.8, 0.4]), best_by="AP50")
+    trainer = make_trainer(tmp_path, extra=[hook])
+    trainer.train()
+    assert trainer.position.best_epoch == 1 and "Best test AP50 is 0.800." in caplog.messages
+    absent = Evaluation(SnapshotPlan(1), Loader(batches=1), FakeMetric([0.1]), best_by="segm_AP")
+    with pytest.raises(TrainingError, match="best_by is segm_AP, but this evaluation gives AP, AP50 alone"):
+        make_trainer(tmp_path / "absent", extra=[absent]).train()
+
+
 def test_evaluation_leaves_training_as_it_was(tmp_path):
     """With and without evaluation the trained bits are the same, with batch statistics, dropout and an average."""
     hook = Evaluation(SnapshotPlan(1), Loader(batches=2), FakeMetric([0.1, 0.1, 0.1]))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
 
+from ppkd.cli import train as train_command
 from ppkd.config import load_config
 from ppkd.config.value import Config, Mark
 from ppkd.data.shapes import draw_shapes
 from ppkd.engine.checkpoint_files import newest_complete
 from ppkd.experiment import Experiment, TrainOptions, train
-from ppkd.experiment.folder import choose, claim, used
+from ppkd.experiment.folder import begun, choose, claim, used
 from ppkd.utils.errors import ConfigError
 
 STUDENT = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
@@ -20,12 +20,7 @@ NAME = Path(STUDENT).stem
 SLIM = "slim/distill/yolov3_l2.yml"
 
 
-@pytest.fixture(autouse=True)
-def _logger_as_before():
-    root = logging.getLogger("ppkd")
-    before = (root.level, root.propagate, list(root.handlers))
-    yield
-    root.level, root.propagate, root.handlers[:] = before
+pytestmark = pytest.mark.usefixtures("logger_of_a_test")
 
 
 @pytest.fixture
@@ -130,6 +125,54 @@ def test_another_place_is_told_in_the_configuration(parse, tmp_path):
     assert experiment.config.mark("filename") == Mark("the run's folder")
 
 
+def test_a_run_is_resumed_by_its_folder_alone(parse, tmp_path, monkeypatch):
+    """With its own files and its own place, wherever that is now; evaluated as it was; ``-o`` still wins."""
+    seen = []
+    monkeypatch.setattr("ppkd.experiment.train", lambda *given: seen.append(given))
+    experiment = parse("filename=mine", slim=SLIM)
+    claim(experiment)
+    folder = experiment.folder.rename(tmp_path / "moved: here")
+    parser = train_command.parser()
+    train_command.main(parser.parse_args(["-r", str(folder), "-o", "epoch=77"]))
+    (folder / "metrics.json").write_text("{}")
+    train_command.main(parser.parse_args(["--resume", str(folder / "3.pdparams")]))
+    (cfg, slim, options), (again, _, evaluated) = seen
+    assert (cfg["save_dir"], cfg["filename"], cfg["epoch"]) == (str(tmp_path), "moved: here", 77)
+    assert slim["slim"] == "Distill" and again["filename"] == "moved: here"
+    assert (options.resume, options.evaluate, evaluated.evaluate) == (str(folder), False, True)
+    assert choose(Experiment.parse(cfg, slim, options)).path == folder
+    assert begun(folder).slim == folder / "slim.yml"
+
+
+def test_what_is_no_run_needs_a_configuration(tmp_path):
+    parser = train_command.parser()
+    with pytest.raises(ConfigError, match=r"which configuration\? Write -c CONFIG, or -r RUN to go on with a run"):
+        train_command.main(parser.parse_args([]))
+    with pytest.raises(ConfigError, match=r"has no config\.yml, so it is no run's folder: say -c CONFIG too"):
+        train_command.main(parser.parse_args(["-r", str(tmp_path)]))
+
+
+@pytest.mark.parametrize(
+    ("override", "options", "message"),
+    [
+        (
+            "best_by=ap50",
+            {"evaluate": True},
+            r"best_by is ap50, .* metric COCO; did you mean 'AP50'\?; there are AP, AP50",
+        ),
+        ("patience=3", {}, "patience counts evaluations, and this run makes none: write --eval"),
+        ("patience=0", {"evaluate": True}, "patience is 0, expected at least 1"),
+    ],
+)
+def test_when_to_end_is_checked_before_training(root, tmp_path, monkeypatch, override, options, message):
+    monkeypatch.chdir(root)
+    shapes = draw_shapes(tmp_path / "shapes", images_train=2, images_val=2, size=64, seed=1)
+    data = [f"{key}Dataset.dataset_dir={shapes}" for key in ("Train", "Eval")]
+    cfg = load_config(STUDENT, [f"save_dir={tmp_path}", *data, "TrainReader.batch_size=2", override])
+    with pytest.raises(ConfigError, match=message):
+        train(cfg, options=TrainOptions(**options))
+
+
 @pytest.mark.slow
 def test_two_runs_and_a_resumed_one_keep_their_own_folders(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
@@ -147,3 +190,6 @@ def test_two_runs_and_a_resumed_one_keep_their_own_folders(root, tmp_path, monke
     assert load_config(second / "config.yml")["epoch"] == 2
     assert train(cfg, options=TrainOptions(overwrite=True)) == first
     assert used(first) and newest_complete(first) == first / "model_final"
+    train_command.main(train_command.parser().parse_args(["-r", str(second), "-o", "epoch=3"]))
+    assert len((second / "results.csv").read_text().splitlines()) == 4
+    assert load_config(second / "config.yml")["epoch"] == 3

@@ -218,7 +218,7 @@ def test_the_integral_is_near_cocos_101_points(seed):
     detections = random_detections(truth, seed)
     metric = feed(VOCMetric(truth, map_type="integral", is_bbox_normalized=True), detections)
     coco = COCO()
-    coco.dataset = ground_truth(truth, detections.keys())
+    coco.dataset = ground_truth(truth, dict.fromkeys(detections))
     coco.createIndex()
     evaluation = COCOeval(coco, coco.loadRes(metric._records()), "bbox")
     evaluation.evaluate()

@@ -22,8 +22,10 @@ from ppkd.models.layers.rep_vgg import merged
 from ppkd.models.losses.focal_loss import FocalLoss
 from ppkd.models.losses.normaliser import NormaliserBook
 from ppkd.models.postprocess.detr_post_process import DETRPostProcess
+from ppkd.models.transformers.anchors import rows_at
 from ppkd.models.transformers.denoising import denoising
 from ppkd.models.transformers.queries import Boxes
+from ppkd.structures import Points
 from ppkd.structures.truth import Truth
 from ppkd.utils.errors import ConfigError
 
@@ -98,7 +100,8 @@ def test_training_records_the_same_queries_and_spoilt_boxes_beside_them(small):
     record = model.extract(batch)
     assert record["query_logits"][0].shape == [2, 60, 4]
     assert record.beside["dn_logits"][0].shape == [2, 60, 4]
-    assert set(record.beside) == {"enc_logits", "enc_boxes", "dn_logits", "dn_boxes", "dn_labels", "dn_targets"}
+    spoilt = {"dn_logits", "dn_boxes", "dn_labels", "dn_targets"}
+    assert set(record.beside) == {"enc_logits", "enc_boxes", "enc_cells", *spoilt}
     second = record.thinned(()).images(paddle.to_tensor([1]))
     assert second.beside["dn_labels"][0].shape[0] == 1
     terms = model.loss(second, model.assign(second, Truth.of(batch).images(paddle.to_tensor([1]))))
@@ -107,6 +110,47 @@ def test_training_records_the_same_queries_and_spoilt_boxes_beside_them(small):
     batch["gt_bbox"][0], batch["gt_class"][0] = batch["gt_bbox"][1], batch["gt_class"][1]
     assert "dn_logits" not in model.extract(batch).beside
     assert set(model(batch)) == {*terms, "loss"}
+
+
+def test_at_its_own_points_a_decoder_says_what_it_said(small):
+    model, batch = small(), one_picture()
+    model.eval()
+    record = model.extract(batch)
+    points = model.points(record)
+    assert points.boxes.shape == [2, 60, 4] and points.cells.shape == [2, 60]
+    again = model.answer(record, points)
+    for name in ("query_features", "query_logits", "query_boxes"):
+        for said, before in zip(again[name], record[name], strict=True):
+            np.testing.assert_allclose(said.numpy(), before.numpy(), atol=2e-5)
+    second = model.answer(record.images(paddle.to_tensor([1])), model.points(record.images(paddle.to_tensor([1]))))
+    np.testing.assert_allclose(second["query_boxes"][-1].numpy(), again["query_boxes"][-1][1:].numpy(), atol=2e-5)
+
+
+def test_another_s_points_reach_decoder_and_memory_but_not_the_encoder_s_selection(small):
+    model, batch = small(), one_picture()
+    model.train()
+    record = model.extract(batch)
+    places = Points(paddle.rand([2, 7, 4]) * 0.5 + 0.2)
+    places.boxes.stop_gradient = False
+    said = model.answer(record, places.detach())
+    assert [stage.shape for stage in said["query_boxes"]] == [[2, 7, 4]] * 3 and not said.beside
+    (said["query_logits"][-1].sum() + said["query_boxes"][-1].sum()).backward()
+    reached = {name for name, one in model.transformer.named_parameters() if one.grad is not None}
+    assert {name.split(".")[0] for name in reached} == {
+        *("input_proj", "decoder", "query_pos_head", "dec_score_head", "dec_bbox_head"),
+    }
+    assert places.boxes.grad is None
+    assert all(one.grad is not None for one in model.neck.parameters() if not one.stop_gradient)
+
+
+def test_a_random_box_looks_at_the_level_of_its_size_between_cells():
+    maps = [paddle.randn([1, 2, size, size]) for size in (8, 4, 2)]
+    boxes = paddle.to_tensor([[[0.25, 0.5, 0.05, 0.06], [0.5, 0.5, 0.1, 0.1], [0.9, 0.2, 0.9, 0.8]]])
+    found = rows_at(maps, boxes).numpy()[0]
+    fine, middle, coarse = (level.numpy()[0] for level in maps)
+    np.testing.assert_allclose(found[0], fine[:, 3:5, 1:3].mean(axis=(1, 2)), atol=1e-6)
+    np.testing.assert_allclose(found[1], middle[:, 1:3, 1:3].mean(axis=(1, 2)), atol=1e-6)
+    np.testing.assert_allclose(found[2], coarse[:, 0, 1], atol=1e-6)
 
 
 def test_batches_of_one_image_add_up_to_a_batch_of_both(small):

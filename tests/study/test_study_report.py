@@ -13,7 +13,7 @@ from ppkd.study.gains import Gain
 from ppkd.study.outcome import Outcome, Row, Trial
 from ppkd.study.report import comparison_table, seed_table, spread_lines, title_of, write_comparison
 from ppkd.study.runs import Run
-from ppkd.study.table import points, signed
+from ppkd.study.table import lines_of, points, signed
 
 
 def row(name, *aps, seconds=0.1, seeds=None, threads=(None,), jumped=()):
@@ -61,7 +61,7 @@ def test_pairs_are_those_of_the_same_seed_and_threads():
 def test_the_table_has_intervals_and_dashes_for_what_was_not_measured():
     baseline, method = row("baseline", 20.0, 30.0), row("method", 23.0, 35.0, seconds=0.25)
     gains = {"method": method.gain(baseline, "AP")}
-    lines = comparison_table([row("teacher", 40.0, seconds=None), baseline, method], gains).splitlines()
+    lines = lines_of(comparison_table([row("teacher", 40.0, seconds=None), baseline, method], gains)).splitlines()
     assert lines[0] == "| method | seeds | AP | AP50 | APs | gain AP | shown | ms / step |"
     assert lines[2] == "| teacher | 1 | 40.0 | 80.0 | - | - | - | - |"
     assert lines[3] == "| baseline | 2 | 25.0 ± 7.1 | 50.0 | - | - | - | 100 |"
@@ -70,7 +70,7 @@ def test_the_table_has_intervals_and_dashes_for_what_was_not_measured():
 
 def test_every_seed_is_shown_with_its_pair_and_a_mark_where_the_loss_jumped():
     baseline, method = row("baseline", 20.0, 5.0, 26.0, jumped=[1]), row("method", 23.0, 30.0)
-    assert seed_table(baseline, [method], "AP").splitlines() == [
+    assert lines_of(seed_table(baseline, [method], "AP")).splitlines() == [
         "| seed | 0 | 1 | 2 |",
         "| :--- | ---: | ---: | ---: |",
         "| baseline | 20.0 | 5.0 J | 26.0 |",
@@ -87,7 +87,9 @@ def test_the_spread_is_told_for_each_number_of_threads():
         "1 thread: standard deviation 0.0, from lowest to highest 0.0 (2 runs)",
         "2 threads: standard deviation 1.4, from lowest to highest 2.0 (2 runs).",
     ]
-    assert "| seed | 0 (1 thread) | 0 (2 threads) | 1 (1 thread) | 1 (2 threads) |" in seed_table(baseline, [], "AP")
+    assert "| seed | 0 (1 thread) | 0 (2 threads) | 1 (1 thread) | 1 (2 threads) |" in lines_of(
+        seed_table(baseline, [], "AP")
+    )
     assert spread_lines(row("baseline", 20.0), "AP") == []
 
 

@@ -10,14 +10,7 @@ import pytest
 from ppkd.utils import progress
 from ppkd.utils.logger import record, setup_logger
 
-
-@pytest.fixture(autouse=True)
-def _logger_as_before():
-    root = logging.getLogger("ppkd")
-    before = (root.level, root.propagate, list(root.handlers))
-    yield
-    root.level, root.propagate = before[:2]
-    root.handlers[:] = before[2]
+pytestmark = pytest.mark.usefixtures("logger_of_a_test")
 
 
 def test_log_lines_have_paddledetections_form_on_console_and_in_the_file(tmp_path, capsys):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ppkd.config import register
 from ppkd.data.annotation import Annotation
+from ppkd.data.datasets.coco_masks import read_masks
 from ppkd.data.datasets.dataset import DetectionDataset, exists, inside, resolve, stated_side
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError, nearest
@@ -22,14 +23,14 @@ LARGEST = 2**63 - 1
 Entries = dict[int, Mapping[str, Any]]
 
 
-@register(without_effect=("data_fields",))
+@register
 class COCODataSet(DetectionDataset):
     """Images and boxes of a json file in COCO's format.
 
     ``anno_path`` and ``image_dir`` lie below ``dataset_dir``. Class ``i`` is the ``i``-th category of the file,
     whatever its id. Crowd boxes are left out unless ``load_crowd``, images without boxes unless ``allow_empty``; of
     those, ``empty_ratio`` in [0, 1) limits the share of all images. ``sample_num`` > 0 takes that many images.
-    ``data_fields`` is accepted: every field is always there.
+    ``gt_poly`` among ``data_fields`` reads the masks too, polygons and RLE; all other fields are always there.
     Raises :class:`DataError` for a missing or damaged file, a repeated image id, an unknown category, no image at all.
     """
 
@@ -48,6 +49,7 @@ class COCODataSet(DetectionDataset):
             raise DataError("COCODataSet needs anno_path, the json file")
         self.anno_path: Path = resolve(dataset_dir, anno_path)
         self.image_dir = resolve(dataset_dir, image_dir or "")
+        self.masks = "gt_poly" in data_fields
         self._folders = (self.image_dir, *map(Path, filter(None, [dataset_dir])))
         self.summary = Summary()
         content = read_annotations(self.anno_path)
@@ -66,6 +68,7 @@ class COCODataSet(DetectionDataset):
             sample_num=sample_num,
             source=self.anno_path,
         )
+        self._refuse_bare()
 
     def _images(self, content: Mapping[str, Any]) -> tuple[Entries, Entries]:
         """The entries of the images whose file exists, and of those whose does not, which are counted; by id."""
@@ -119,20 +122,29 @@ class COCODataSet(DetectionDataset):
         self._class_of = known
         return grouped
 
+    def _refuse_bare(self) -> None:
+        if self.masks and not any(a.gt_poly is not None and len(a.gt_poly.edges) for a in self.annotations):
+            raise DataError(
+                f"{self.anno_path}: none of its boxes has a mask, but data_fields asks for gt_poly: give every "
+                "annotation a segmentation, or choose a detector without masks"
+            )
+
     def _annotation(self, image: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> Annotation:
         boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
         with np.errstate(invalid="ignore", over="ignore"):
             boxes[:, 2:] += boxes[:, :2]
             corners = boxes.astype(np.float32)
+        size = stated_side(image.get("height")), stated_side(image.get("width"))
         return Annotation(
             file=self.image_dir / image["file_name"],
             im_id=image["id"],
-            height=stated_side(image.get("height")),
-            width=stated_side(image.get("width")),
+            height=size[0],
+            width=size[1],
             gt_bbox=corners,
             gt_class=np.array([self._class_of[entry["category_id"]] for entry in entries], np.int64),
             is_crowd=np.array([bool(entry.get("iscrowd")) for entry in entries], np.int64),
             difficult=np.zeros(len(entries), np.int64),
+            gt_poly=read_masks(entries, size, image["file_name"], self.summary) if self.masks else None,
         )
 
 

@@ -23,7 +23,8 @@ class DetectionDataset(Sequence[Annotation]):
     """A sequence of :class:`Annotation`; no image is opened.
 
     ``category_ids[i]`` is the id of class ``i`` in the annotation file (COCO; VOC counts from 1). ``anno_path`` is that
-    file, None for bare images. ``summary`` counts what was found, dropped and missing.
+    file, None for bare images. ``summary`` counts what was found, dropped and missing. ``masks`` says whether the boxes
+    have outlines.
     """
 
     class_names: tuple[str, ...]
@@ -31,6 +32,7 @@ class DetectionDataset(Sequence[Annotation]):
     annotations: Sequence[Annotation]
     anno_path: Path | None
     summary: Summary
+    masks: bool = False
 
     def __len__(self) -> int:
         return len(self.annotations)

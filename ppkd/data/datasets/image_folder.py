@@ -9,7 +9,8 @@ from ppkd.config import register
 from ppkd.data.annotation import Annotation
 from ppkd.data.datasets import labels
 from ppkd.data.datasets.coco import categories, read_annotations
-from ppkd.data.datasets.dataset import DetectionDataset, exists, read_labels, resolve
+from ppkd.data.datasets.dataset import DetectionDataset, exists, resolve
+from ppkd.data.datasets.yolo_files import read_names
 from ppkd.data.image import EXTENSIONS
 from ppkd.data.summary import Summary
 from ppkd.utils.errors import DataError
@@ -23,9 +24,10 @@ _log = get_logger(__name__)
 class ImageFolder(DetectionDataset):
     """Images without boxes: those of ``image_dir`` (a folder, a file, or several), or of ``images``.
 
-    Paths are below ``dataset_dir`` or complete as given. Class names come from ``label_list`` (a text file or a list
-    of names) or ``anno_path`` (a COCO json or a text file); without either file, from the usual list of that many
-    classes, COCO's or VOC's, or numbers, and a warning. Without ``image_dir`` it holds class names only.
+    Paths are below ``dataset_dir`` or complete as given. Class names come from ``label_list`` (a text file, a
+    ``data.yaml`` or a list of names) or ``anno_path`` (one of these files, or a COCO json); without either file, from
+    the usual list of that many classes, COCO's or VOC's, or numbers, and a warning. Without ``image_dir`` it holds
+    class names only.
     ``data_fields`` and ``use_default_label`` are accepted without effect.
     Raises :class:`DataError` when ``label_list`` or ``image_dir`` is missing, or the latter holds no image.
     """
@@ -45,7 +47,7 @@ class ImageFolder(DetectionDataset):
         self.anno_path = None
         self.summary = Summary()
         if isinstance(label_list, str):
-            label_list = read_labels(resolve(dataset_dir, label_list))
+            label_list = read_names(resolve(dataset_dir, label_list))
         elif anno_path is not None and not resolve(dataset_dir, anno_path).exists():
             _log.warning("%s is not there: classes get the usual names", resolve(dataset_dir, anno_path))
         self.category_ids, self.class_names = class_list(dataset_dir, label_list or anno_path, num_classes)
@@ -79,7 +81,7 @@ def class_list(
         if path.suffix == ".json" and path.exists():
             return categories(read_annotations(path), path)
         if path.exists():
-            return _numbered(read_labels(path))
+            return _numbered(read_names(path))
     elif source:
         return _numbered(source)
     usual = {len(labels.COCO): labels.COCO, len(labels.VOC): labels.VOC}

@@ -13,7 +13,7 @@ from ppkd.utils.logger import get_logger
 _log = get_logger(__name__)
 
 
-@register(without_effect=("data_fields",))
+@register
 class SlicedCOCODataSet(COCODataSet):
     """A COCO data set whose pictures ``ppkd eval --slice_infer`` cuts into slices; elsewhere they stay whole.
 

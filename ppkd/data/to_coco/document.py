@@ -13,11 +13,14 @@ from ppkd.utils.atomic import atomic_open
 
 @dataclass(frozen=True)
 class Labelled:
-    """One object: its class, its box x, y, width, height in pixels, and its outline x1, y1, x2, y2, ... if known."""
+    """One object: its class, its box x, y, width, height in pixels, its outline x1, y1, x2, y2, ... if known, and the
+    ``score`` of one that a detector found.
+    """
 
     name: str
     box: tuple[float, float, float, float]
     outline: tuple[float, ...] = ()
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,14 @@ class Picture:
     objects: tuple[Labelled, ...]
 
 
-def document(pictures: Sequence[Picture], classes: Sequence[str]) -> dict[str, Any]:
-    """COCO's form of ``pictures``; categories are ``classes``, numbered from 1 as pictures and objects are."""
-    numbers = {name: number for number, name in enumerate(classes, 1)}
+def document(
+    pictures: Sequence[Picture], classes: Sequence[str], category_ids: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """COCO's form of ``pictures``; categories are ``classes``, numbered from 1 as pictures and objects are.
+
+    ``category_ids`` are other numbers of the classes.
+    """
+    numbers = dict(zip(classes, category_ids or range(1, len(classes) + 1), strict=True))
     objects = [(image, each) for image, picture in enumerate(pictures, 1) for each in picture.objects]
     return {
         "images": [
@@ -48,6 +56,7 @@ def document(pictures: Sequence[Picture], classes: Sequence[str]) -> dict[str, A
                 "area": each.box[2] * each.box[3],
                 "iscrowd": 0,
                 **({"segmentation": [list(each.outline)]} if each.outline else {}),
+                **({} if each.score is None else {"score": each.score}),
             }
             for number, (image, each) in enumerate(objects, 1)
         ],
@@ -55,9 +64,11 @@ def document(pictures: Sequence[Picture], classes: Sequence[str]) -> dict[str, A
     }
 
 
-def write(path: Path, pictures: Sequence[Picture], classes: Sequence[str]) -> str:
+def write(
+    path: Path, pictures: Sequence[Picture], classes: Sequence[str], category_ids: Sequence[int] | None = None
+) -> str:
     """Write the json, or leave an older one whole; returns a line that says what is in it."""
-    content = document(pictures, classes)
+    content = document(pictures, classes, category_ids)
     with atomic_open(path) as file:
         file.write(json.dumps(content, ensure_ascii=False).encode())
     return f"{path}: {len(content['images'])} images, {len(content['annotations'])} boxes, {len(classes)} classes"

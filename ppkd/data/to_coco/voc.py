@@ -10,6 +10,9 @@ from ppkd.data.datasets.dataset import read_lines, stated_side
 from ppkd.data.datasets.voc import objects, parse_xml
 from ppkd.data.to_coco.document import Labelled, Picture
 from ppkd.utils.errors import DataError, nearest
+from ppkd.utils.logger import get_logger
+
+_log = get_logger(__name__)
 
 SUFFIX = ".xml"
 
@@ -32,10 +35,12 @@ def _read(path: Path, classes: Sequence[str]) -> Picture:
     for name in names:
         if name not in classes:
             raise DataError(f"{path}: class '{name}' is not in the list of labels{nearest(name, classes)}")
-    for x1, y1, x2, y2 in boxes:
-        if not (x1 < x2 and y1 < y2):
-            raise DataError(f"{path}: the box {x1:g}, {y1:g}, {x2:g}, {y2:g} has no area")
-    found = [Labelled(name, (x1, y1, x2 - x1, y2 - y1)) for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True)]
+    found = []
+    for name, (x1, y1, x2, y2) in zip(names, boxes, strict=True):
+        if x1 < x2 and y1 < y2:
+            found.append(Labelled(name, (x1, y1, x2 - x1, y2 - y1)))
+        else:
+            _log.warning("%s: the box %g, %g, %g, %g has no area, left out", path, x1, y1, x2, y2)
     return Picture(_text(tree, "filename", path), *_size(tree, path), objects=tuple(found))
 
 

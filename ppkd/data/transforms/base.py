@@ -2,7 +2,8 @@
 
 A sample is a dict: ``image`` (H, W, 3) until ``Permute``, ``im_shape`` and ``scale_factor`` float32 (2,), ``im_id``
 int64 (1,), and row by row per box ``gt_bbox`` float32 (k, 4) in pixels of ``image``, ``gt_class``, ``is_crowd``,
-``difficult`` int64 (k,), ``gt_score`` float32 (k,).
+``difficult`` int64 (k,), ``gt_score`` float32 (k,), and where masks are read ``gt_poly`` float32 (k, L, S, 4), the
+edges of their outlines as :meth:`ppkd.data.outlines.Outlines.padded` gives them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 Sample = dict[str, Any]
 MIRRORED = "mirrored"
 BOX_KEYS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult")
+MASKS = "gt_poly"
 
 
 class Transform(ABC):
@@ -78,9 +80,25 @@ def between(
 
 def take_boxes(sample: Sample, index: np.ndarray) -> Sample:
     """Keep the boxes of ``index`` (bool or integer rows) in every entry that has one row per box."""
-    for key in BOX_KEYS:
+    for key in (*BOX_KEYS, MASKS):
         if key in sample:
             sample[key] = sample[key][index]
+    return sample
+
+
+def scale_boxes(sample: Sample, x: float, y: float) -> Sample:
+    """Boxes and outlines, where there are any, by the factors of both directions."""
+    for key in ("gt_bbox", MASKS):
+        if key in sample:
+            sample[key] = sample[key] * np.array([x, y, x, y], np.float32)
+    return sample
+
+
+def shift_boxes(sample: Sample, x: float, y: float) -> Sample:
+    """Boxes and outlines, where there are any, moved by that many pixels to the right and down."""
+    for key in ("gt_bbox", MASKS):
+        if key in sample:
+            sample[key] = sample[key] + np.array([x, y, x, y], np.float32)
     return sample
 
 

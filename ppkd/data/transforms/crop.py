@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppkd.config import register
-from ppkd.data.transforms.base import Sample, Transform, between, clip_boxes, take_boxes
+from ppkd.data.transforms.base import Sample, Transform, between, clip_boxes, shift_boxes, take_boxes
 
 
 @register(without_effect=("is_mask_crop",))
@@ -16,8 +16,8 @@ class RandomCrop(Transform):
     ``allow_no_crop``, leaving the image whole are tried in random order, each with ``num_attempts`` regions whose side
     is ``scaling`` of the image's and whose width/height is ``aspect_ratio`` of its; the first that fits is taken. With
     ``cover_all_box`` every box must reach the threshold. ``aspect_ratio: null`` draws height and width apart. ``prob``
-    is the probability of all this. ``is_mask_crop`` is accepted for PaddleDetection's files: there are no masks here.
-    An image without boxes is left.
+    is the probability of all this. ``is_mask_crop`` is accepted for PaddleDetection's files: masks always follow, and
+    boxes are cut, not drawn anew around what remains of their masks. An image without boxes is left.
     """
 
     def __init__(
@@ -95,5 +95,4 @@ def crop(sample: Sample, region: np.ndarray) -> Sample:
     x1, y1, x2, y2 = region.tolist()
     sample["image"] = sample["image"][y1:y2, x1:x2]
     sample["im_shape"] = np.array([y2 - y1, x2 - x1], np.float32)
-    sample["gt_bbox"] = sample["gt_bbox"] - np.array([x1, y1, x1, y1], np.float32)
-    return clip_boxes(sample, y2 - y1, x2 - x1)
+    return clip_boxes(shift_boxes(sample, -x1, -y1), y2 - y1, x2 - x1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ppkd.config import register
-from ppkd.data.transforms.base import BOX_KEYS, GroupTransform, Sample
+from ppkd.data.outlines import aligned
+from ppkd.data.transforms.base import BOX_KEYS, MASKS, GroupTransform, Sample
 from ppkd.utils.errors import ConfigError
 
 
@@ -35,6 +36,8 @@ class Mixup(GroupTransform):
         first = {**first, "gt_score": first["gt_score"] * np.float32(factor)}
         second = {**second, "gt_score": second["gt_score"] * np.float32(1 - factor)}
         mixed.update({key: np.concatenate([first[key], second[key]]) for key in BOX_KEYS})
+        if MASKS in first:
+            mixed[MASKS] = np.concatenate(aligned([first[MASKS], second[MASKS]]))
         return [mixed]
 
 

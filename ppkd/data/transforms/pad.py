@@ -6,7 +6,7 @@ import numpy as np
 
 from ppkd.config import register
 from ppkd.data.pixels import fill_to, fill_to_multiple, next_multiple, on_canvas
-from ppkd.data.transforms.base import Fixed, GroupTransform, Sample, Transform
+from ppkd.data.transforms.base import Fixed, GroupTransform, Sample, Transform, shift_boxes
 from ppkd.utils.errors import ConfigError
 
 RIGHT_BOTTOM, CENTRE, LEFT_TOP, OFFSETS = 0, 1, 2, -1
@@ -124,6 +124,4 @@ def place(sample: Sample, size: tuple[int, int], offset: tuple[int, int], fill_v
     """The image of ``sample`` at ``offset`` (y, x) on a canvas of ``size`` (height, width), boxes shifted, float32."""
     y, x = offset
     sample["image"] = on_canvas(sample["image"], size, offset, fill_value)
-    if "gt_bbox" in sample:
-        sample["gt_bbox"] = sample["gt_bbox"] + np.array([x, y, x, y], np.float32)
-    return sample
+    return shift_boxes(sample, x, y)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppkd.config import register
 from ppkd.data.pixels import resize
-from ppkd.data.transforms.base import Fixed, GroupTransform, Sample, Transform, clip_boxes
+from ppkd.data.transforms.base import Fixed, GroupTransform, Sample, Transform, clip_boxes, scale_boxes
 from ppkd.utils.errors import ConfigError
 
 INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4)
@@ -38,9 +38,7 @@ class Resize(Fixed):
         sample["image"] = image
         sample["im_shape"] = np.array([height, width], np.float32)
         sample["scale_factor"] = sample.get("scale_factor", 1) * np.array([y, x], np.float32)
-        if "gt_bbox" in sample:
-            sample["gt_bbox"] = sample["gt_bbox"] * np.array([x, y, x, y], np.float32)
-        return clip_boxes(sample, height, width)
+        return clip_boxes(scale_boxes(sample, x, y), height, width)
 
 
 @register
@@ -71,6 +69,11 @@ class RandomResize(Transform):
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample at its new size."""
         return self.draw(rng)(sample)
+
+    @property
+    def varies(self) -> bool:
+        """Whether not all draws are alike."""
+        return self.random_interp or self.random_range or len(self.sizes) > 1
 
     def draw(self, rng: np.random.Generator) -> Resize:
         """One of the resizings this transform may do."""

@@ -15,7 +15,7 @@ import paddle
 from ppkd.benchmark.accuracy import average_precision
 from ppkd.config import check, trains_int8
 from ppkd.config.value import OVERRIDE, freeze
-from ppkd.deploy.description import Description, Outputs
+from ppkd.deploy.description import UNDECODED, Description, Outputs
 from ppkd.deploy.int8.calibration import Inputs, calibration_batches
 from ppkd.deploy.int8.graph import body, prepare, state_corners
 from ppkd.deploy.int8.quantise import Quantiser
@@ -76,7 +76,7 @@ def export_int8(
             nodes = write_trained(prepare(original, work / "prepared.onnx"), trained, made)
             _log.info("%d convolutions are quantised with the ranges that were trained", len(nodes))
         _complete(original, made, description, batches[0])
-        if settings.evaluate and description.outputs != "raw":
+        if settings.evaluate and description.outputs not in UNDECODED:
             for name, file in {"float32": original, "int8": made}.items():
                 _log.info("%s on EvalDataset: %s", name, _shown(average_precision(OnnxPredictor(file), cfg)))
         with atomic_open(target) as opened:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ppkd.data.image import read_image
 from ppkd.data.shapes import Look, draw_image
-from ppkd.deploy.description import Description
+from ppkd.deploy.description import UNDECODED, Description, Outputs
 from ppkd.deploy.engine import Arrays
 from ppkd.deploy.export import Unsuppressed, raw_entries
 from ppkd.deploy.nms import suppression
@@ -46,7 +46,7 @@ class Check:
         pictures = [picture, np.ascontiguousarray(picture[:, ::-1])]
         count = description.batch or 2
         self.batch = prepare.collate([prepare(pictures[i % 2]).sample for i in range(count)])
-        self.expected = _computed(detector, self.batch, raw=description.outputs == "raw")
+        self.expected = _computed(detector, self.batch, description.outputs)
         self.names = list(self.expected)
         entries = detector.spec().entries
         known = {name: entries[entry] for name in self.names if (entry := name.partition(".")[0]) in entries}
@@ -74,12 +74,12 @@ def _engine(file: Path) -> OnnxRuntimeEngine:
 
 
 @paddle.no_grad()
-def _computed(detector: Detector, batch: Arrays, *, raw: bool) -> dict[str, NDArray[Any]]:
-    """The detector's raw entries, or its boxes and scores before suppression, by name."""
+def _computed(detector: Detector, batch: Arrays, outputs: Outputs) -> dict[str, NDArray[Any]]:
+    """The detector's raw entries, its whole record, or its boxes and scores before suppression, by name."""
     tensors = {name: paddle.to_tensor(array) for name, array in batch.items()}
-    if raw:
+    if outputs in UNDECODED:
         record = detector.extract({"image": tensors["image"]})
-        return {name: tensor.numpy() for name, tensor in raw_entries(record).items()}
+        return {name: tensor.numpy() for name, tensor in raw_entries(record, neck=outputs == "record").items()}
     post_process = detector.post_process
     if post_process is None:
         return {name: tensor.numpy() for name, tensor in detector.predict(tensors).items()}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import paddle
 
 from ppkd.config import check, runtime
-from ppkd.deploy.description import Description, Outputs
-from ppkd.deploy.export import refuse_sides, save_program, shipped_form, suppression
+from ppkd.deploy.description import UNDECODED, Description, Outputs
+from ppkd.deploy.export import Deployed, Undecoded, refuse_sides, save_program, shipped_form, suppression
 from ppkd.deploy.infer_cfg import InferConfig, image_shape
 from ppkd.deploy.labels import class_labels
 from ppkd.deploy.onnx_file import NAME
@@ -68,7 +68,7 @@ def export_onnx(
         shipped = shipped_form(detector, fuse=runtime(cfg).export.fuse_conv_bn)
         shape = (description.batch, *image_shape(cfg)[1:])
         with suppression(shipped, cfg, not description.suppressed), convertible(shipped):
-            save_program(shipped, shape, work / "model", raw=description.outputs == "raw")
+            save_program(_layer(shipped, description.outputs), shape, work / "model")
         convert(work / "model.json", work / "converted.onnx", opset)
         assemble(work / "converted.onnx", shipped, description, comparison.names, work)
         difference = comparison(work)
@@ -80,7 +80,12 @@ def export_onnx(
 
 
 def describe(detector: Detector, cfg: Config, outputs: Outputs) -> Description:
-    """What the exported file will say of itself."""
+    """What the exported file will say of itself; raises :class:`ConfigError` for detectors of masks."""
+    if detector.reads_masks and outputs != "raw":
+        raise ConfigError(
+            f"{cfg.where('architecture')}: ONNX files hold no masks: leave out --format onnx, which exports "
+            f"{type(detector).__name__} to Paddle Inference, or write --nms none for the raw numbers of its boxes"
+        )
     labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
     post_process = detector.post_process
@@ -103,6 +108,10 @@ def describe(detector: Detector, cfg: Config, outputs: Outputs) -> Description:
         outputs=outputs,
         nms=nms,
     )
+
+
+def _layer(detector: Detector, outputs: Outputs) -> Undecoded | Deployed:
+    return Undecoded(detector, neck=outputs == "record") if outputs in UNDECODED else Deployed(detector)
 
 
 def _wanted(cfg: Config) -> Outputs:

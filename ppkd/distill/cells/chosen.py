@@ -58,7 +58,7 @@ class AnchorCells(BySize):
         threshold: share of the best overlap.
         by_size: a box is for one level alone, which its size decides; else it is for all, as the paper of FGFI has it
             for its only level.
-        second_level_side: as in :class:`InsideCells`.
+        second_level_side: side in pixels of the boxes that begin the second level, as :class:`InsideCells` has it.
     """
 
     anchor_scales: tuple[float, ...] = (8.0,)

@@ -4,16 +4,20 @@ from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.bckd import BCKD
 from ppkd.distill.losses.class_kd import ClassKD
+from ppkd.distill.losses.clock import CLoCK, CLoCKFeatureLoss
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
 from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss, DeFeatHead, DeFeatHeadLoss
+from ppkd.distill.losses.detrdistill import DETRDistill, DETRDistillFeatures
 from ppkd.distill.losses.fbkd import FBKD, FBKDFeatureLoss
 from ppkd.distill.losses.feature_imitation import FeatureImitation
 from ppkd.distill.losses.fgd import FGD, FGDFeatureLoss
 from ppkd.distill.losses.fgfi import FGFI, FGFIFeatureLoss
 from ppkd.distill.losses.gid import GID
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
+from ppkd.distill.losses.kd_detr import KDDETR
 from ppkd.distill.losses.ld import LD
+from ppkd.distill.losses.mask_kd import MaskKD, MaskKDLoss
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
@@ -31,13 +35,18 @@ __all__ = [
     "FGD",
     "FGFI",
     "GID",
+    "KDDETR",
     "LD",
     "MGD",
     "PFI",
     "PKD",
+    "CLoCK",
+    "CLoCKFeatureLoss",
     "CWDFeatureLoss",
     "ClassKD",
     "CrossKD",
+    "DETRDistill",
+    "DETRDistillFeatures",
     "DeFeat",
     "DeFeatFeatureLoss",
     "DeFeatHead",
@@ -52,6 +61,8 @@ __all__ = [
     "KDQualityFocalLoss",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",
+    "MaskKD",
+    "MaskKDLoss",
     "Mimic",
     "MimicFeatureLoss",
     "OutputL2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import paddle
@@ -10,6 +11,7 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
+from ppkd.distill.explanation import CellMap, Explanation
 from ppkd.distill.loss import DistillLoss, Needs, Wiring
 from ppkd.distill.maps import align_conv
 from ppkd.distill.side import Progress, Side
@@ -19,9 +21,13 @@ from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.postprocess.dense_decode import count_places, join_levels
 from ppkd.structures import Basis, DetectorSpec, Record, best_scores
 from ppkd.structures.truth import Truth
-from ppkd.utils.errors import SpecError
 
 EPS = 1e-6
+_READ_SCORES = (
+    "The best score of each cell: the crossed one is what the teacher's head says of the student's features, and shall "
+    "become the teacher's; where it is but the student's own is not, the student's head lags behind its features."
+)
+_READ_GAP = "How far the crossed score is from the teacher's: bright cells are where the loss has something to teach."
 TOWERS = ("cls_features", "box_features")
 BOX_WEIGHTS = {"distribution": 4.0, "deltas": 1.0}
 """Published by the teacher's coding of boxes: for GFL, and for RetinaNet. Nothing is published for other codings: 1."""
@@ -32,8 +38,10 @@ class CrossKD(DistillLoss):
     """The last layers of the teacher's head on the student's features shall predict what the teacher predicts.
 
     So the student's own outputs learn from the boxes alone, its backbone, neck and towers from the teacher too. The
-    features are those before the last convolution of each tower, the published place in towers of four. They get the
-    teacher's mean and deviation in each channel (:func:`with_statistics_of`) before the teacher's head goes on.
+    features are those before the last convolution of each tower, the published place in towers of four. In PicoDet's
+    one tower that is before its last depthwise convolution; PP-YOLOE+ has no towers: its whole head goes on from the
+    necks' maps. They get the teacher's mean and deviation in each channel (:func:`with_statistics_of`) before the
+    teacher's head goes on.
 
     * Classes: :class:`KDQualityFocalLoss` over all anchors that the assigner does not ignore, divided by the number of
       positive ones.
@@ -46,8 +54,8 @@ class CrossKD(DistillLoss):
 
     Args:
         student: what the student records.
-        teacher: what the teacher records; where the towers' channels differ, a 1x1 convolution for each tower, which
-            is not the paper's, aligns the student's.
+        teacher: what the teacher records; where the towers' channels differ, a 1x1 convolution for each tower, of
+            towers with other channels on each level one for each, aligns the student's. It is not the paper's.
         cls_weight: factor on the classes' part.
         box_weight: factor on the boxes' part; by default 4 for distributions and 1 for other codings.
         beta: how fast the classes' part fades where the teacher is met.
@@ -55,8 +63,8 @@ class CrossKD(DistillLoss):
         wiring: see :class:`Wiring`.
 
     Raises:
-        SpecError: one of the two records no features of towers, no levels pair, a tower's channels differ between
-            levels, or the teacher's head cannot go on from such features.
+        SpecError: one of the two records no features of towers, no levels pair, or the teacher's head cannot go on
+            from such features.
     """
 
     paper = "2306.11369"
@@ -87,8 +95,7 @@ class CrossKD(DistillLoss):
         self.cls_formula = KDQualityFocalLoss(beta=beta)
         self.side_formula = KnowledgeDistillationKLDivLoss(reduction="sum", T=T)
         self.box_formula = GIoULoss()
-        channels = [[_channels(asker, spec, tower) for spec in (student, teacher)] for tower in TOWERS]
-        self.aligns = nn.LayerList([align_conv(*pair, bias=False) or nn.Identity() for pair in channels])
+        self.aligns = nn.LayerList([_aligns(self.channels[tower]) for tower in TOWERS])
 
     def forward(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Tensor:
         """The unweighted loss, a scalar."""
@@ -107,13 +114,33 @@ class CrossKD(DistillLoss):
             boxes = self._decoded(crossed, teacher, weight) / positives
         return self.cls_weight * classes / positives + self.box_weight * boxes
 
+    @paddle.no_grad()
+    def explain(self, student: Side, teacher: Side, truth: Truth, at: Progress) -> Explanation:
+        """The best scores of the teacher, of the teacher's head on the student's features, and of the student."""
+        crossed = teacher.complete(self.cross(student.record, teacher.record))
+        records = {"teacher's score": teacher.record, "crossed score": crossed, "student's score": student.record}
+        maps = []
+        for title, record in records.items():
+            best = best_scores(record)
+            for pair in self.pairs["cls_features"]:
+                level = best[pair.student if record is student.record else pair.teacher]
+                maps.append(CellMap(title, pair.stride, level.max(axis=[1, 2]), _READ_SCORES, "score"))
+        apart = [
+            (level - other).abs()
+            for level, other in zip(best_scores(crossed), best_scores(teacher.record), strict=True)
+        ]
+        for pair in self.pairs["cls_features"]:
+            gap = apart[pair.teacher].max(axis=[1, 2])
+            maps.append(CellMap("crossed score to teacher's", pair.stride, gap, _READ_GAP, "gap", disagrees=True))
+        return Explanation(maps)
+
     def cross(self, student: Record, teacher: Record) -> Record:
         """The teacher's record with the student's features; levels that the student lacks keep the teacher's."""
         features = {}
-        for align, (name, pairs) in zip(self.aligns, self.pairs.items(), strict=True):
+        for aligns, (name, pairs) in zip(self.aligns, self.pairs.items(), strict=True):
             levels = [level.detach() for level in teacher[name]]
-            for pair in pairs:
-                own = align(student[name][pair.student].squeeze(1))
+            for i, pair in enumerate(pairs):
+                own = aligns[min(i, len(aligns) - 1)](student[name][pair.student].squeeze(1))
                 levels[pair.teacher] = with_statistics_of(levels[pair.teacher].squeeze(1), own).unsqueeze(1)
             features[name] = levels
         return teacher.replaced(features)
@@ -165,12 +192,7 @@ def _places(spec: DetectorSpec) -> list[tuple[int, int, Basis | None]]:
     ]
 
 
-def _channels(asker: str, spec: DetectorSpec, tower: str) -> int:
-    """The channels of a tower, for which there is one convolution for all levels, as the towers serve all."""
-    channels = {level.channels for level in spec.entries[tower].levels}
-    if len(channels) > 1:
-        raise SpecError(
-            f"{asker} aligns {tower} by one convolution for all levels, but those of {spec.name} have "
-            f"{sorted(channels)} channels: choose a detector whose towers serve all levels"
-        )
-    return channels.pop()
+def _aligns(channels: Sequence[tuple[int, int]]) -> nn.LayerList:
+    """What brings a tower's features to the teacher's: one layer for all levels if it can serve all, else one each."""
+    widths = channels if len(set(channels)) > 1 else channels[:1]
+    return nn.LayerList([align_conv(*pair, bias=False) or nn.Identity() for pair in widths])

@@ -8,10 +8,21 @@ from paddle.nn import functional as F
 
 from ppkd.config import register
 from ppkd.distill.cells.masks import box_masks
+from ppkd.distill.explanation import CellMap, Explanation, Lines
 from ppkd.distill.level_wise import level_wise
 from ppkd.distill.maps import align_conv, feature_norm
 from ppkd.structures import Batch
 from ppkd.structures.truth import Truth, as_truth
+
+_READ_CELLS = "How much FGD weighs a cell: smaller objects more than large ones, the background by its own factor."
+_READ_ATTENTION = (
+    "Where the map is large, so where FGD compares: a few bright cells mean that it teaches these alone, and that "
+    "a higher temp, or scale: rms, would spread it."
+)
+_READ_CHANNELS = (
+    "How much FGD weighs each channel: where the student's line leaves the teacher's, its channels do not have the "
+    "teacher's strength yet."
+)
 
 
 class FGDFeatureLoss(nn.Layer):
@@ -93,6 +104,36 @@ class FGDFeatureLoss(nn.Layer):
         focal, square = paddle.matmul(gap * gap, weights).unbind(axis=2)
         relation = square + 2.0 * shift * (total - teacher_total) + student.shape[2] * shift * shift
         return (channel * focal + self.lambda_fgd * relation).sum() + self.gamma_fgd * attention
+
+    @paddle.no_grad()
+    def explain(
+        self, stride: int, stu_feature: Tensor, tea_feature: Tensor, truth: Truth | Batch, *further: object
+    ) -> Explanation:
+        """Both attentions of both sides, and the weight that boxes give to each cell."""
+        truth = as_truth(truth)
+        height, width = tea_feature.shape[2:]
+        foreground, background = box_masks(truth.boxes, truth.image_shape, height, width)
+        cells = self.alpha_fgd * foreground + self.beta_fgd * background
+        maps, channels = [CellMap("weight of cells by boxes", stride, cells, _READ_CELLS)], {}
+        aligned = stu_feature if self.align is None else self.align(stu_feature)
+        for owner, feature in (("teacher", tea_feature), ("student", aligned)):
+            found = self.attentions(feature)
+            spatial = found["spatial"].reshape([-1, height, width])
+            maps.append(CellMap(f"{owner}'s attention", stride, spatial, _READ_ATTENTION, "attention"))
+            channels[owner] = found["channel"]
+        order = channels["teacher"].argsort(axis=1, descending=True)
+        lines = [
+            Lines(
+                "channel attention",
+                image,
+                stride,
+                {owner: values[image][order[image]] for owner, values in channels.items()},
+                "channels, by the teacher's",
+                _READ_CHANNELS,
+            )
+            for image in range(len(order))
+        ]
+        return Explanation(maps, lines)
 
     def attentions(self, feature: Tensor) -> dict[str, Tensor]:
         """The teacher's ``spatial`` [N, HW] and ``channel`` [N, C] attention of a map [N, C, H, W]; their mean is 1."""

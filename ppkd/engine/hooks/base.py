@@ -34,6 +34,9 @@ class TrainingRun(Protocol):
     def save(self, name: str) -> Path:
         """Write a checkpoint."""
 
+    def finish(self) -> None:
+        """Let no further epoch begin."""
+
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the student carries the weights that are shipped."""
 

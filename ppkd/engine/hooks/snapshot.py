@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ppkd.engine import environment
 from ppkd.engine.evaluation import Metric, evaluate
 from ppkd.engine.hooks.base import Hook, TrainingRun
-from ppkd.utils.logger import get_logger
+from ppkd.utils.errors import TrainingError
+from ppkd.utils.logger import SHOWN, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +55,8 @@ class Evaluation(Hook):
         plan: the same plan as the snapshots'.
         loader: evaluation batches.
         metric: begins anew with each evaluation.
+        best_by: the figure by which the best one is chosen, the larger the better; the metric's headline if not given.
+        patience: evaluations in a row that may fail to be better before the run ends early; never if not given.
     """
 
     def __init__(
@@ -61,10 +64,19 @@ class Evaluation(Hook):
         plan: SnapshotPlan,
         loader: Iterable[Batch],
         metric: Metric,
+        *,
+        best_by: str | None = None,
+        patience: int | None = None,
     ) -> None:
         self._plan = plan
         self._loader = loader
         self._metric = metric
+        self._best_by = best_by or metric.headline
+        self._patience = patience
+
+    def before_train(self, run: TrainingRun) -> None:
+        """End a resumed run that has ended early before."""
+        self._end_early(run, run.position.epoch - 1)
 
     def after_epoch(self, run: TrainingRun, epoch: int) -> None:
         """Evaluate when the epoch ended with a checkpoint."""
@@ -74,8 +86,33 @@ class Evaluation(Hook):
             environment.share_statistics(run.model.deployable())
             figures = evaluate(run.model.deployable(), self._loader, self._metric)
         run.events.put(figures)
-        value = figures[self._metric.headline]
+        if self._best_by not in figures:
+            raise TrainingError(f"best_by is {self._best_by}, but this evaluation gives {', '.join(figures)} alone")
+        value = figures[self._best_by]
         if run.position.improve(value):
             run.save(BEST)
         best = run.position.best
-        logger.info("Best test bbox ap is %0.3f.", value if best is None else best)
+        name = "bbox ap" if self._best_by == self._metric.headline else self._best_by
+        logger.info("Best test %s is %0.3f.", name, value if best is None else best)
+        if self._end_early(run, epoch):
+            run.save(FINAL)
+
+    def _end_early(self, run: TrainingRun, epoch: int) -> bool:
+        """Whether so many evaluations up to that of ``epoch`` were not better that the run ends, which it then does."""
+        best = run.position.best_epoch
+        if self._patience is None or best is None or epoch >= run.epochs - 1:
+            return False
+        # Counted from the position alone, so that a resumed run ends where one without a pause does.
+        worse = sum(self._plan.due(run, each) for each in range(best + 1, epoch + 1))
+        if worse < self._patience:
+            return False
+        logger.info(
+            "%s has not risen in %d evaluations since epoch %d (patience: %d): training ends",
+            self._best_by,
+            worse,
+            best,
+            self._patience,
+            extra=SHOWN,
+        )
+        run.finish()
+        return True

@@ -68,9 +68,9 @@ class BBoxAssigner:
         return take_rows(proposals, index) * counting, number
 
     def __call__(self, proposals: Tensor, valid: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Labels int64 [N, R] and boxes float32 [N, R, 4] as in ``TwoStageTargets`` of ``proposals`` [N, R, 4]."""
+        """Labels and matched boxes int64 [N, R] each, as in ``TwoStageTargets``, of ``proposals`` [N, R, 4]."""
         matches = self.matcher(proposals, truth, crowd_overlap=self.ignore_thresh)
-        return self._labels(matches, valid, truth), take_rows(truth.boxes, matches.box)
+        return self._labels(matches, valid, truth), matches.box
 
     def _labels(self, matches: Matches, valid: Tensor, truth: Truth) -> Tensor:
         classes = paddle.take_along_axis(truth.labels, matches.box, axis=1, broadcast=False)

@@ -51,11 +51,7 @@ class HungarianMatcher:
             boxes: float32 [S, N, Q, 4], cx, cy, w, h in shares of the image.
             truth: the ground truth.
         """
-        costs = self.costs(logits, boxes, truth)
-        costs = paddle.where(paddle.isfinite(costs), costs, paddle.full([], WORST))
-        # Infinite columns tell padding from boxes, so that all that the host needs comes in one transfer.
-        columns = truth.real.unsqueeze(1).unsqueeze(0)
-        return paddle.to_tensor(_assigned(paddle.where(columns, costs, paddle.full([], float("inf"))).numpy()))
+        return least_cost(self.costs(logits, boxes, truth), truth.real)
 
     def costs(self, logits: Tensor, boxes: Tensor, truth: Boxes) -> Tensor:
         """What it costs that a query answers a box, float32 [S, N, Q, M]; arguments as for the call."""
@@ -71,6 +67,19 @@ class HungarianMatcher:
             "giou": giou_distance(cxcywh_to_xyxy(answered), cxcywh_to_xyxy(wanted)) - 1,
         }
         return paddle.add_n([self.coefficients[name] * cost for name, cost in terms.items()])
+
+
+def least_cost(costs: Tensor, real: Tensor) -> Tensor:
+    """The columns of the rows in the assignments of the least sum, int64 [S, N, Q], -1 for none.
+
+    Args:
+        costs: float32 [S, N, Q, M] of S stages.
+        real: which columns count, bool [N, M].
+    """
+    costs = paddle.where(paddle.isfinite(costs), costs, paddle.full([], WORST))
+    # Infinite columns tell padding from boxes, so that all that the host needs comes in one transfer.
+    columns = real.unsqueeze(1).unsqueeze(0)
+    return paddle.to_tensor(_assigned(paddle.where(columns, costs, paddle.full([], float("inf"))).numpy()))
 
 
 def _assigned(costs: np.ndarray) -> np.ndarray:

@@ -22,6 +22,9 @@ class Detector(nn.Layer):
     class_names: tuple[str, ...] | None = None
     """What the classes are called that the weights were trained on, where that is known."""
 
+    reads_masks: bool = False
+    """Whether it learns from masks, which the training set then has to read."""
+
     @abstractmethod
     def spec(self) -> DetectorSpec:
         """What every record of this detector holds, and the names of its abilities; known before any image."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import paddle
 from paddle import Tensor, nn
@@ -16,7 +16,7 @@ from ppkd.models.losses.normaliser import over_batch
 from ppkd.models.postprocess.detr_post_process import DETRPostProcess
 from ppkd.models.transformers.queries import Answers, Boxes
 from ppkd.models.transformers.rtdetr_transformer import RTDETRTransformer
-from ppkd.structures import Abilities, Batch, DetectorSpec, Entry, Record
+from ppkd.structures import Abilities, Batch, DetectorSpec, Entry, Points, Record
 from ppkd.structures.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ppkd.structures.truth import Truth
 
@@ -33,9 +33,9 @@ class DETRTargets:
 class DETR(PyramidDetector):
     """A transformer's queries, each of which answers with classes and a box.
 
-    It records what all decoder layers say, the encoder's selection beside it, and while it trains what restores spoilt
-    boxes. Loss terms are ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the last layer, with ``_aux`` of all others
-    together, each with ``_dn`` behind it for the spoilt boxes.
+    It records the maps that queries look at and what all decoder layers say, the encoder's selection beside it, and
+    while it trains what restores spoilt boxes. Loss terms are ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the
+    last layer, with ``_aux`` of all others together, each with ``_dn`` behind it for the spoilt boxes.
     """
 
     def __init__(
@@ -55,13 +55,16 @@ class DETR(PyramidDetector):
     # Paddle's tracing of Python code into a program calls super() of methods without end.
     @paddle.jit.not_to_static
     def spec(self) -> DetectorSpec:
-        """The neck's maps and what the queries of every decoder layer say."""
+        """The neck's maps, the memory made of them, and what the queries of every decoder layer say."""
         classes, stages = self.transformer.num_classes, self.transformer.num_decoder_layers
+        memory = self.transformer.memory_specs
         return DetectorSpec(
             name=type(self).__name__,
             num_classes=classes,
             entries={
                 "neck": Entry("feature", "grid", self.levels),
+                "memory": Entry("feature", "grid", memory),
+                "query_features": Entry.rows("feature", memory[0].channels, stages=stages),
                 "query_logits": Entry.rows("class", classes, stages=stages, activation="sigmoid"),
                 "query_boxes": Entry.rows("box", 4, stages=stages, coding="cxcywh"),
             },
@@ -69,8 +72,8 @@ class DETR(PyramidDetector):
         )
 
     def abilities(self) -> Abilities:
-        """Those of every detector, and ``boxes``."""
-        return {**super().abilities(), "boxes": self.boxes}
+        """Those of every detector, ``boxes``, ``points`` and ``answer``."""
+        return {**super().abilities(), "boxes": self.boxes, "points": self.points, "answer": self.answer}
 
     def part(self, name: str) -> nn.Layer:
         """The sublayer that plays the role ``backbone``, ``neck`` or ``head``: the transformer."""
@@ -81,7 +84,7 @@ class DETR(PyramidDetector):
         neck = self.features(batch)
         memory = self.transformer.memory(neck)
         chosen = self.transformer.select(memory)
-        beside = {"enc_logits": [chosen.logits], "enc_boxes": [chosen.boxes]}
+        beside = {"enc_logits": [chosen.logits], "enc_boxes": [chosen.boxes], "enc_cells": [chosen.index]}
         spoilt = None
         if self.training and any(len(boxes) for boxes in batch.get("gt_bbox", ())):
             spoilt = self.transformer.denoise(shares(Truth.of(batch), paddle.shape(batch["image"])[2:]))
@@ -90,7 +93,7 @@ class DETR(PyramidDetector):
             restored, answers = answers.rows(None, spoilt.shown.shape[1]), answers.rows(spoilt.shown.shape[1], None)
             beside |= {"dn_logits": restored.logits, "dn_boxes": restored.boxes}
             beside |= {"dn_labels": [spoilt.labels], "dn_targets": [spoilt.boxes]}
-        tensors = {"neck": neck, "query_logits": answers.logits, "query_boxes": answers.boxes}
+        tensors = {"neck": neck, "memory": [level.unsqueeze(1) for level in memory], **_entries(answers)}
         return Record(self.spec(), tensors, size=paddle.shape(batch["image"])[2:], beside=beside)
 
     def boxes(self, record: Record) -> list[Tensor]:
@@ -98,6 +101,19 @@ class DETR(PyramidDetector):
         assert record.size is not None
         sides = _sides(record.size)
         return [cxcywh_to_xyxy(stage.astype("float32")) * sides for stage in record["query_boxes"]]
+
+    def points(self, record: Record) -> Points:
+        """The cells that the encoder selected, and their boxes."""
+        return Points(record.beside["enc_boxes"][0], record.beside["enc_cells"][0])
+
+    def answer(self, record: Record, points: Points) -> Record:
+        """``record`` with what all decoder layers say of queries that start at ``points``; nothing is beside it.
+
+        The decoder looks at the record's ``memory``.
+        """
+        said = _entries(self.transformer.answer_at([level.squeeze(1) for level in record["memory"]], points))
+        known = {name: stages for name, stages in said.items() if name in record.spec.entries}
+        return replace(record.replaced(known), beside={})
 
     @paddle.no_grad()
     def match(self, record: Record, truth: Truth) -> DETRTargets:
@@ -132,6 +148,10 @@ def stages(record: Record) -> Answers:
     """The encoder's selection, then what each decoder layer says."""
     beside = record.beside
     return Answers([*beside["enc_logits"], *record["query_logits"]], [*beside["enc_boxes"], *record["query_boxes"]])
+
+
+def _entries(answers: Answers) -> dict[str, list[Tensor]]:
+    return {"query_features": answers.queries, "query_logits": answers.logits, "query_boxes": answers.boxes}
 
 
 def shares(truth: Truth, size: Tensor) -> Boxes:

@@ -10,6 +10,7 @@ from ppkd.models.assigners.two_stage_targets import TwoStageTargets
 from ppkd.models.detectors.detector import PyramidDetector
 from ppkd.models.heads.bbox_head import BBoxHead
 from ppkd.models.heads.rpn_head import RPNHead
+from ppkd.models.layers.select import take_rows
 from ppkd.models.postprocess.bbox_post_process import BBoxPostProcess
 from ppkd.structures import Abilities, Batch, DetectorSpec, Entry, Record
 from ppkd.structures.truth import Truth
@@ -74,6 +75,10 @@ class FasterRCNN(PyramidDetector):
 
     def extract(self, batch: Batch, like: Record | None = None) -> Record:
         """Both stages' raw numbers; at the proposals of ``like``, if it has any."""
+        return self.stages(batch, like)
+
+    def stages(self, batch: Batch, like: Record | None) -> Record:
+        """What :meth:`extract` returns; a method of another name, since tracing does not go into those overridden."""
         neck = self.features(batch)
         rpn_logits, rpn_deltas = self.rpn_head(neck)
         if like is not None and "proposals" in like.tensors:
@@ -93,8 +98,8 @@ class FasterRCNN(PyramidDetector):
     @paddle.no_grad()
     def match(self, record: Record, truth: Truth) -> TwoStageTargets:
         """The anchors that count and their targets, and a label for every proposal."""
-        labels, boxes = self.bbox_head.bbox_assigner(record.proposals, record.real, truth)
-        return TwoStageTargets(self.rpn_head.assign(record, truth), labels, boxes)
+        labels, matched = self.bbox_head.bbox_assigner(record.proposals, record.real, truth)
+        return TwoStageTargets(self.rpn_head.assign(record, truth), labels, matched, take_rows(truth.boxes, matched))
 
     def loss(self, record: Record, targets: TwoStageTargets) -> dict[str, Tensor]:
         """Scalars ``loss_rpn_cls``, ``loss_rpn_reg``, ``loss_bbox_cls`` and ``loss_bbox_reg``."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from paddle import nn
 
 from ppkd.config import register
-from ppkd.models.detectors.one_stage import TowerDetector
+from ppkd.models.detectors.one_stage import CompletingDetector
 from ppkd.models.heads.gfl_head import GFLHead
 
 
 @register(inject=("backbone", "neck", "head"))
-class GFL(TowerDetector[GFLHead]):
+class GFL(CompletingDetector[GFLHead]):
     """One prediction per cell, whose four sides are distributions, on the levels of a feature pyramid.
 
     Loss terms are ``loss_qfl``, ``loss_bbox`` and ``loss_dfl``. With a head of version 2 it records the quality too.

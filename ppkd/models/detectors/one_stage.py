@@ -8,15 +8,14 @@ import paddle
 from paddle import Tensor, nn
 
 from ppkd.models.detectors.detector import PyramidDetector
-from ppkd.models.heads.one_stage_head import DenseHead, OneStageHead
-from ppkd.models.heads.tower_head import TowerHead
+from ppkd.models.heads.one_stage_head import CompletingHead, DenseHead, OneStageHead
 from ppkd.models.postprocess.suppression import PostProcess
 from ppkd.structures import Abilities, Batch, DetectorSpec, Entry, Record
 from ppkd.structures.truth import Truth
 
 AnyHead = TypeVar("AnyHead", bound=OneStageHead)
 AnyDenseHead = TypeVar("AnyDenseHead", bound=DenseHead)
-AnyTowerHead = TypeVar("AnyTowerHead", bound=TowerHead)
+AnyCompletingHead = TypeVar("AnyCompletingHead", bound=CompletingHead)
 
 
 class OneStageDetector(PyramidDetector, Generic[AnyHead]):
@@ -82,13 +81,13 @@ class DenseDetector(OneStageDetector[AnyDenseHead]):
         return self.head.detect(self.extract(batch), batch["scale_factor"])
 
 
-class TowerDetector(DenseDetector[AnyTowerHead]):
-    """A detector whose head ends two towers."""
+class CompletingDetector(DenseDetector[AnyCompletingHead]):
+    """A detector whose head can go on from recorded features."""
 
     def abilities(self) -> Abilities:
         """Those of dense detectors, and ``complete``."""
         return {**super().abilities(), "complete": self.complete}
 
     def complete(self, record: Record) -> Record:
-        """``record`` with all that lies behind its towers' features computed anew from these by this head."""
+        """``record`` with all that lies behind its ``cls_features`` and ``box_features`` computed anew by this head."""
         return record.replaced(self.head.complete(record["cls_features"], record["box_features"]))

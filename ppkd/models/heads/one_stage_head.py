@@ -64,3 +64,16 @@ class DenseHead(OneStageHead):
     @abstractmethod
     def detect(self, record: Record, scale_factor: Tensor) -> dict[str, Tensor]:
         """Detections in pixels of the original images, as ``predict`` of a detector returns them."""
+
+
+class CompletingHead(DenseHead):
+    """A head that records features on its way, from which it can go on, its own or another's."""
+
+    @abstractmethod
+    def complete(self, cls_features: list[Tensor], box_features: list[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers behind ``cls_features`` and ``box_features`` [N, 1, C, H, W] per level, by entry."""
+
+    def feature_entries(self, channels: Sequence[int]) -> dict[str, Entry]:
+        """What it can go on from, with so many ``channels`` on each level."""
+        levels = tuple(LevelSpec(width, spec.stride) for width, spec in zip(channels, self.in_specs, strict=True))
+        return {name: Entry("feature", "grid", levels) for name in ("cls_features", "box_features")}

@@ -59,7 +59,24 @@ class PicoFeat(nn.Layer):
 
     def forward(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """The tower's map [N, feat_out, H, W] of a ``level`` [N, feat_in, H, W], and it with weighted channels."""
-        depthwise, pointwise = getattr(self, f"cls_conv_dw{level}"), getattr(self, f"cls_conv_pw{level}")
-        for i, conv in enumerate(depthwise):
-            x = F.hardswish(pointwise[i](F.hardswish(conv(x))))
+        return self.upper(self.lower(x, level), level)
+
+    def lower(self, x: Tensor, level: int) -> Tensor:
+        """What the last two convolutions of a level get, before its activation is applied; ``x`` if they are the first.
+
+        It has as many channels as ``x``.
+        """
+        depthwise, pointwise = self._tower(level)
+        for i, conv in enumerate(depthwise[:-1]):
+            x = pointwise[i](F.hardswish(conv(F.hardswish(x) if i else x)))
+        return x
+
+    def upper(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` returns, from what :meth:`lower` does."""
+        depthwise, pointwise = self._tower(level)
+        for conv in depthwise[-1:]:
+            x = F.hardswish(pointwise[-1](F.hardswish(conv(F.hardswish(x) if len(depthwise) > 1 else x))))
         return x, self.se[level](x)
+
+    def _tower(self, level: int) -> tuple[nn.LayerList, nn.LayerList]:
+        return getattr(self, f"cls_conv_dw{level}"), getattr(self, f"cls_conv_pw{level}")

@@ -105,17 +105,23 @@ class PicoHeadV2(TaskAlignedHead):
         """The layer that holds the distances."""
         return self.distribution_project
 
-    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """The raw numbers of the neck's ``features``, by entry and level."""
-        classes, sides = [], []
-        for i, feature in enumerate(features):
-            tower, weighted = self.conv_feat(feature, i)
-            logits = self.head_cls_list[i](weighted)
-            if self.cls_align:
-                logits = joint_logits(logits, self.cls_align[i](tower))
-            classes.append(logits.unsqueeze(1))
-            sides.append(self.head_reg_list[i](weighted).unsqueeze(1))
-        return {"cls_logits": classes, "box_dist": sides}
+    @property
+    def inner_channels(self) -> list[int]:
+        """Those of the tower, which classes and boxes share."""
+        return [self.conv_feat.feat_out] * len(self.in_specs)
+
+    def begin(self, level: int, feature: Tensor) -> Tensor:
+        """What the tower's last two convolutions get, before the activation."""
+        return self.conv_feat.lower(feature, level)
+
+    def end(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw maps of classes and sides; the tower is gone through once where both have the same features."""
+        tower, weighted = self.conv_feat.upper(classes, level)
+        logits = self.head_cls_list[level](weighted)
+        if self.cls_align:
+            logits = joint_logits(logits, self.cls_align[level](tower))
+        other = weighted if boxes is classes else self.conv_feat.upper(boxes, level)[1]
+        return logits, self.head_reg_list[level](other)
 
 
 def joint_logits(first: Tensor, second: Tensor) -> Tensor:

@@ -117,15 +117,22 @@ class PPYOLOEHead(TaskAlignedHead):
         """The layer that holds the distances."""
         return self.proj_conv
 
-    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """The raw numbers of the neck's ``features``, by entry and level."""
-        classes, sides = [], []
-        for level, feature in enumerate(features):
-            i = len(self.in_specs) - 1 - level
-            mean = F.adaptive_avg_pool2d(feature, 1)
-            classes.append(self.pred_cls[i](self.stem_cls[i](feature, mean) + feature).unsqueeze(1))
-            sides.append(self.pred_reg[i](self.stem_reg[i](feature, mean)).unsqueeze(1))
-        return {"cls_logits": classes, "box_dist": sides}
+    @property
+    def inner_channels(self) -> list[int]:
+        """The neck's: nothing lies before the attention, the first and last layer of each branch but the output."""
+        return [spec.channels for spec in self.in_specs]
+
+    def begin(self, level: int, feature: Tensor) -> Tensor:
+        """The neck's map."""
+        return feature
+
+    def end(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw maps of classes and sides."""
+        i = len(self.in_specs) - 1 - level
+        mean = F.adaptive_avg_pool2d(classes, 1)
+        other = mean if boxes is classes else F.adaptive_avg_pool2d(boxes, 1)
+        logits = self.pred_cls[i](self.stem_cls[i](classes, mean) + classes)
+        return logits, self.pred_reg[i](self.stem_reg[i](boxes, other))
 
 
 def _output(channels: int, numbers: int, bias: float) -> nn.Conv2D:

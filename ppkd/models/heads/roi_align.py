@@ -57,32 +57,39 @@ class RoIAlign:
 
         Proposals without area, padding for instance, get zeros.
         """
-        with full_precision():
-            return self._pool([float32(feature) for feature in features], proposals)
+        rows, side = proposals.shape[1], self.resolution
+        counts = paddle.full([proposals.shape[0]], rows, dtype="int32")
+        pooled = self.rows(features, proposals.flatten(0, 1), counts)
+        return pooled.reshape([-1, rows, self.in_specs[0].channels, side, side])
 
-    def _pool(self, features: Sequence[Tensor], proposals: Tensor) -> Tensor:
-        level_of = self.level_of(proposals)
-        rows = proposals.shape[1]
-        number = paddle.full([proposals.shape[0]], rows, dtype="int32")
+    def rows(self, features: Sequence[Tensor], boxes: Tensor, counts: Tensor) -> Tensor:
+        """float32 [K, C, resolution, resolution] at corner ``boxes`` [K, 4] of images that have ``counts`` int32 [N].
+
+        Boxes without area get zeros.
+        """
+        with full_precision():
+            return self._pool([float32(feature) for feature in features], boxes, counts)
+
+    def _pool(self, features: Sequence[Tensor], boxes: Tensor, counts: Tensor) -> Tensor:
+        level_of = self.level_of(boxes)
         elsewhere = paddle.to_tensor(ELSEWHERE, dtype="float32")
         pooled = []
         for level in self.levels:
             here = (level_of == level).unsqueeze(-1).astype("float32")
             at_level = roi_align(
                 features[level],
-                (proposals * here + elsewhere * (1 - here)).flatten(0, 1),
-                number,
+                boxes * here + elsewhere * (1 - here),
+                counts,
                 self.resolution,
                 spatial_scale=1.0 / self.in_specs[level].stride,
                 sampling_ratio=self.sampling_ratio,
                 aligned=self.aligned,
             )
             pooled.append(at_level)
-        side = self.resolution
-        return paddle.add_n(pooled).reshape([-1, rows, self.in_specs[0].channels, side, side])
+        return paddle.add_n(pooled)
 
     def level_of(self, proposals: Tensor) -> Tensor:
-        """The position of the level of each of the corner boxes [N, R, 4], int64 [N, R]; -1 without area."""
+        """The position of the level of each of the corner boxes [..., 4], int64 [...]; -1 without area."""
         size = area(proposals).sqrt()
         level = paddle.floor(paddle.log2(size / self.canonical_size + 1e-6) + self.canonical_level) - FINEST
         level = level.clip(min=self.levels.start, max=self.levels.stop - 1)

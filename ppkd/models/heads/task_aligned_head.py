@@ -15,7 +15,7 @@ from ppkd.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 from ppkd.models.casting import float32, full_precision
 from ppkd.models.heads.cell_grid import CellGrid
 from ppkd.models.heads.integral import SideDistributions
-from ppkd.models.heads.one_stage_head import DenseHead
+from ppkd.models.heads.one_stage_head import CompletingHead
 from ppkd.models.losses.task_aligned_losses import TaskAlignedLosses
 from ppkd.models.postprocess.dense_decode import join_levels
 from ppkd.models.postprocess.suppression import Suppression
@@ -24,7 +24,7 @@ from ppkd.structures.boxes import paired_overlap
 from ppkd.structures.truth import Truth
 
 
-class TaskAlignedHead(DenseHead):
+class TaskAlignedHead(CompletingHead):
     """Per cell C class logits and, for each of the four sides, a distribution over 0..``reg_max`` strides.
 
     Boxes belong to cells by ``static_assigner`` before the epoch ``static_assigner_epoch`` and by ``assigner``, which
@@ -60,6 +60,37 @@ class TaskAlignedHead(DenseHead):
         """What turns distributions into boxes, under the name that published weights have for its distances."""
 
     @property
+    @abstractmethod
+    def inner_channels(self) -> list[int]:
+        """How many channels :meth:`begin` returns on each level."""
+
+    @abstractmethod
+    def begin(self, level: int, feature: Tensor) -> Tensor:
+        """The features [N, C, H, W] that the head can go on from, of the neck's map on the ``level`` of that position.
+
+        Classes and boxes have the same.
+        """
+
+    @abstractmethod
+    def end(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw maps [N, C, H, W] of classes and of sides from such features for each; they may be the same tensor."""
+
+    def numbers(self, features: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers of the neck's ``features``, by entry and level, and the features on the way to them."""
+        inside = [self.begin(level, feature) for level, feature in enumerate(features)]
+        recorded = [feature.unsqueeze(1) for feature in inside]
+        return {**self._numbers(inside, inside), "cls_features": recorded, "box_features": recorded}
+
+    def complete(self, cls_features: list[Tensor], box_features: list[Tensor]) -> dict[str, list[Tensor]]:
+        """The raw numbers behind ``cls_features`` and ``box_features`` [N, 1, C, H, W] per level, by entry."""
+        classes, boxes = ([feature.squeeze(1) for feature in one] for one in (cls_features, box_features))
+        return self._numbers(classes, boxes)
+
+    def _numbers(self, classes: Sequence[Tensor], boxes: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        raw = [self.end(level, feature, boxes[level]) for level, feature in enumerate(classes)]
+        return {"cls_logits": [one.unsqueeze(1) for one, _ in raw], "box_dist": [one.unsqueeze(1) for _, one in raw]}
+
+    @property
     def post_process(self) -> TaskAlignedHead:
         """What decodes and suppresses, with ``nms``: the head itself."""
         return self
@@ -74,6 +105,7 @@ class TaskAlignedHead(DenseHead):
         return {
             "cls_logits": Entry("class", "grid", self.levels(self.num_classes), activation="sigmoid"),
             "box_dist": Entry("box", "grid", self.levels(self.sides.channels), coding="distribution", basis=basis),
+            **self.feature_entries(self.inner_channels),
         }
 
     def boxes(self, record: Record) -> list[Tensor]:

@@ -10,12 +10,12 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Constant, Normal
 
 from ppkd.models.heads.fcos_feat import FCOSFeat
-from ppkd.models.heads.one_stage_head import DenseHead
+from ppkd.models.heads.one_stage_head import CompletingHead
 from ppkd.structures import Entry, LevelSpec
 from ppkd.utils.errors import ConfigError
 
 
-class TowerHead(DenseHead):
+class TowerHead(CompletingHead):
     """A head that ends two towers ``conv_feat``, which serve all levels, in raw class maps and raw box maps."""
 
     def __init__(self, *, in_specs: Sequence[LevelSpec], num_classes: int, conv_feat: FCOSFeat, num_anchors: int = 1):
@@ -25,10 +25,6 @@ class TowerHead(DenseHead):
     @abstractmethod
     def outputs(self, level: int, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Raw class and box maps [N, numbers, H, W] of the towers' features on the ``level`` of that position."""
-
-    @abstractmethod
-    def complete(self, cls_features: list[Tensor], box_features: list[Tensor]) -> dict[str, list[Tensor]]:
-        """The raw numbers behind the towers' features ``cls_features`` and ``box_features``, by entry."""
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Raw class maps and box maps of the neck's ``features``, level by level."""
@@ -60,8 +56,7 @@ class TowerHead(DenseHead):
 
     def tower_entries(self) -> dict[str, Entry]:
         """The towers' features."""
-        levels = tuple(LevelSpec(self.conv_feat.inner_channels, spec.stride) for spec in self.in_specs)
-        return {name: Entry("feature", "grid", levels) for name in ("cls_features", "box_features")}
+        return self.feature_entries([self.conv_feat.inner_channels] * len(self.in_specs))
 
 
 def output_conv(channels: int, numbers: int, bias: float = 0.0) -> nn.Conv2D:

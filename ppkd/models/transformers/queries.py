@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paddle import Tensor
 from paddle.nn import functional as F
@@ -47,11 +47,16 @@ class Selection:
 
 @dataclass(frozen=True)
 class Answers:
-    """Class ``logits`` [N, Q, C] and ``boxes`` [N, Q, 4], cx, cy, w, h in 0..1, of each decoder layer."""
+    """Class ``logits`` [N, Q, C] and ``boxes`` [N, Q, 4], cx, cy, w, h in 0..1, of each decoder layer.
+
+    ``queries`` [N, Q, channels] are what the layer made both of, where that is known.
+    """
 
     logits: list[Tensor]
     boxes: list[Tensor]
+    queries: list[Tensor] = field(default_factory=list)
 
     def rows(self, start: int | None, stop: int | None) -> Answers:
         """Those of the queries from ``start`` to ``stop``."""
-        return Answers([one[:, start:stop] for one in self.logits], [one[:, start:stop] for one in self.boxes])
+        parts = ([one[:, start:stop] for one in stages] for stages in (self.logits, self.boxes, self.queries))
+        return Answers(*parts)

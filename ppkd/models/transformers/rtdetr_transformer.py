@@ -17,11 +17,11 @@ from ppkd.models.layers.linear import MLP, linear
 from ppkd.models.layers.norm import batch_norm
 from ppkd.models.layers.select import best_rows, take_rows
 from ppkd.models.layers.transformer_layer import FeedForward
-from ppkd.models.transformers.anchors import anchor_logits, logit
+from ppkd.models.transformers.anchors import anchor_logits, logit, rows_at
 from ppkd.models.transformers.decoder_layer import DecoderLayer, undecayed_norm
 from ppkd.models.transformers.denoising import Denoising, denoising
 from ppkd.models.transformers.queries import Answers, Boxes, Selection
-from ppkd.structures import LevelSpec
+from ppkd.structures import LevelSpec, Points
 from ppkd.utils.errors import ConfigError
 
 PRIOR = 0.01
@@ -75,6 +75,7 @@ class RTDETRTransformer(nn.Layer):
         self.label_noise_ratio, self.box_noise_scale = label_noise_ratio, box_noise_scale
         self.num_decoder_layers, self.eval_idx = num_decoder_layers, eval_idx % num_decoder_layers
         self.eps, self.swapped_sides = eps, swapped_sides
+        self.memory_specs = tuple(LevelSpec(hidden_dim, spec.stride) for spec in in_specs)
         self.input_proj = nn.LayerList(_projection(spec.channels, hidden_dim) for spec in in_specs)
         layers = [
             DecoderLayer(
@@ -110,7 +111,7 @@ class RTDETRTransformer(nn.Layer):
         """The best cells of all levels; fewer than ``num_queries`` if there are not as many."""
         with full_precision():
             anchors, inside = anchor_logits(memory, self.eps, self.swapped_sides)
-        cells = paddle.concat([level.flatten(2).transpose([0, 2, 1]) for level in memory], axis=1)
+        cells = _cells(memory)
         content = self.enc_output(paddle.where(inside, cells, paddle.zeros([], cells.dtype)))
         logits = self.enc_score_head(content)
         change = self.enc_bbox_head(content)
@@ -148,6 +149,17 @@ class RTDETRTransformer(nn.Layer):
         references = paddle.concat([spoilt.references, references], axis=1)
         return self.decode(memory, content, references, self.num_decoder_layers, hidden)
 
+    def answer_at(self, memory: Sequence[Tensor], points: Points) -> Answers:
+        """What every decoder layer says of queries that start at ``points``.
+
+        Their content is made of the memory's cells of ``points``, else of what lies at the centres of its boxes. As in
+        :meth:`answer` the gradient does not go back through it.
+        """
+        known = points.cells is not None
+        rows = take_rows(_cells(memory), points.cells) if known else rows_at(memory, points.boxes)
+        content = self.enc_output(rows).detach()
+        return self.decode(memory, content, logit(points.boxes), self.num_decoder_layers)
+
     def predict(self, neck: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits [N, Q, C] and boxes [N, Q, 4] of the layer ``eval_idx``; those behind it are not run."""
         memory = self.memory(neck)
@@ -169,6 +181,7 @@ class RTDETRTransformer(nn.Layer):
             before = boxes = F.sigmoid(references)
         for i in range(layers):
             queries = self.decoder["layers"][i](queries, self.query_pos_head(boxes), boxes, memory, hidden)
+            answers.queries.append(queries)
             answers.logits.append(self.dec_score_head[i](queries))
             change = self.dec_bbox_head[i](queries)
             with full_precision():
@@ -176,6 +189,11 @@ class RTDETRTransformer(nn.Layer):
                 before = F.sigmoid(float32(change) + logit(boxes))
                 boxes = before.detach()
         return answers
+
+
+def _cells(memory: Sequence[Tensor]) -> Tensor:
+    """The cells of all levels [N, channels, H, W], level by level and row by row: [N, P, channels]."""
+    return paddle.concat([level.flatten(2).transpose([0, 2, 1]) for level in memory], axis=1)
 
 
 def _projection(in_channels: int, channels: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ from ppkd.study.recommend.advice import Advice, candidates, reached
 from ppkd.study.recommend.pilots import CONFIRMED, Pilots
 from ppkd.study.recommend.question import Question
 from ppkd.study.report import PLOT_FILE, REPORT_FILE, title_of
-from ppkd.study.table import NOTHING, lines_of, milliseconds, points
+from ppkd.study.table import NOTHING, Grid, lines_of, milliseconds, points
 from ppkd.utils import itself
 from ppkd.utils.atomic import atomic_open
 
@@ -76,7 +76,7 @@ def _table(advice: Advice) -> str:
         share, cosine = (NOTHING if one[key] is None else f"{one[key]:.2g}" for key in ("share", "cosine"))
         values = [points(one["values"].get(str(rung))) for rung in rungs]
         cells.append([one["name"], share, cosine, milliseconds(one["seconds_per_step"]), *values, one["end"]])
-    return lines_of(head, cells)
+    return lines_of(Grid(head, cells))
 
 
 def _commands(question: Question, slim: str | None, whole: str | None) -> str:
