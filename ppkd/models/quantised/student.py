@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MethodType
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
@@ -51,12 +52,16 @@ def all_layers(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, nn.Laye
 def _install(layers: Mapping[str, nn.Layer], unit: Unit, source: Range | None, result: Range) -> None:
     block = layers.get(unit.conv.removesuffix(MERGED))
     if isinstance(block, RepVggBlock):
-        block.forward = MethodType(_MergedForward(source, result), block)
+        _computes_by(block, _MergedForward(source, result))
         return
     conv = layers[unit.conv]
-    conv.forward = MethodType(_ConvForward(source, None if unit.norm else result), conv)
+    _computes_by(conv, _ConvForward(source, None if unit.norm else result))
     if unit.norm:
         layers[unit.norm].register_forward_post_hook(lambda norm, _inputs, y: result(y, moves=norm.training))
+
+
+def _computes_by(layer: Any, forward: Callable[..., Tensor]) -> None:
+    layer.forward = MethodType(forward, layer)
 
 
 class _ConvForward:
