@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
     made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
+    made.add_argument("--tune", choices=("batch",), help="the largest TrainReader.batch_size that fits")
     flags.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
     flags.add_flag(made, "--overwrite", "replace the run that is in the folder already")
     flags.add_flag(made, "--force", "resume although the teacher or settings have changed")
@@ -77,6 +78,7 @@ def main(args: argparse.Namespace) -> None:
         fleet=args.fleet,
         auto_scale_lr=args.auto_scale_lr,
         to_static=args.to_static,
+        tune=args.tune,
     )
     train(cfg, slim, options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 PathLike = str | os.PathLike[str]
 
@@ -29,6 +30,7 @@ class TrainOptions:
         to_static: let the student's backbone run as a static graph.
         baseline: the folder of another run, which the end and the report compare with.
         dry_run: do everything that comes before the first step, and stop.
+        tune: ``batch`` tries before the run how large ``TrainReader.batch_size`` can be, and takes that.
     """
 
     evaluate: bool = False
@@ -46,6 +48,7 @@ class TrainOptions:
     to_static: bool = False
     baseline: PathLike | None = None
     dry_run: bool = False
+    tune: Literal["batch"] | None = None
 
 
 DEFAULTS = TrainOptions()

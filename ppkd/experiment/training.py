@@ -21,6 +21,7 @@ from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight, write_report
 from ppkd.experiment.report import report_training
 from ppkd.experiment.told import check_baseline, tell_beginning, tell_end
+from ppkd.experiment.tuning import BATCH, with_largest_batch
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
@@ -54,7 +55,7 @@ def train(
     baseline = None if options.baseline is None else Path(options.baseline)
     if baseline is not None:
         check_baseline(baseline)
-    experiment = Experiment.parse(_loaded(cfg), None if slim is None else _loaded(slim), options)
+    experiment = _experiment(_loaded(cfg), None if slim is None else _loaded(slim), options)
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
     setup_logger(folder.path)
@@ -133,6 +134,12 @@ def _with_data(cfg: Config, data: PathLike) -> Config:
     for key in found:
         cfg = cfg.with_item(key, found[key], found.mark(key))
     return cfg
+
+
+def _experiment(cfg: Config, slim: Config | None, options: TrainOptions) -> Experiment:
+    if options.tune == BATCH:
+        cfg = with_largest_batch(cfg, slim, options)
+    return Experiment.parse(cfg, slim, options)
 
 
 def _loaded(given: Config | PathLike) -> Config:
