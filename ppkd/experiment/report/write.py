@@ -24,8 +24,7 @@ def write_report(folder: Path, baseline: Path | None = None, *, evaluated: bool 
     """Write ``report.html`` about the run in ``folder``, beside the run in ``baseline`` where that is given.
 
     Detections are those of the last evaluation; a run without any of its weights, which an ``evaluated`` one has, is
-    evaluated. Raises :class:`PPKDError` for folders
-    that are no runs', and for data and weights that are not there any more.
+    evaluated. Raises :class:`PPKDError` for folders that are no runs', and for data and weights that are not there.
     """
     run = FinishedRun(folder, evaluated=evaluated)
     other = None if baseline is None else FinishedRun(baseline)
