@@ -30,6 +30,7 @@ from ppkd.models.detectors.detector import Detector
 from ppkd.models.modes import evaluation_mode
 from ppkd.models.views import detect
 from ppkd.report.curves import Columns, read_results
+from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, DataError
 from ppkd.utils.logger import get_logger
 
@@ -52,13 +53,16 @@ class Judged:
 class FinishedRun:
     """What the files in the folder of a run say.
 
+    Its detections are those of its weights where it was just ``evaluated``, whatever the times of the files.
+
     Raises :class:`ConfigError` for a folder that is no run's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, evaluated: bool = False) -> None:
         if not (folder / CONFIG).is_file():
             raise ConfigError(f"{folder} has no {CONFIG}, so it is no run's folder; name one that training wrote")
         self.folder = folder
+        self._evaluated = evaluated
         slim = load_config(folder / SLIM) if (folder / SLIM).is_file() else None
         self.experiment = Experiment.parse(load_config(folder / CONFIG), slim).at(folder)
 
@@ -94,7 +98,8 @@ class FinishedRun:
         if dataset is None:
             return None
         if self._outdated(file):
-            if self.weights is None:
+            # One of several processes cannot evaluate: it would wait for the others.
+            if self.weights is None or processes.together():
                 return None
             logger.info("%s has no detections of its weights: %s is evaluated", self.folder, self.weights.name)
             evaluate_config(self.experiment.config, str(self.weights), output_dir=self.folder)
@@ -149,6 +154,6 @@ class FinishedRun:
 
     def _outdated(self, file: Path) -> bool:
         """Whether the detections in ``file`` are missing, or older than the weights."""
-        if not file.is_file():
-            return True
+        if self._evaluated or not file.is_file():
+            return not file.is_file()
         return self.weights is not None and file.stat().st_mtime < file_of(self.weights, WEIGHTS).stat().st_mtime

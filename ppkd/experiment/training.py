@@ -73,8 +73,8 @@ def train(
         else:
             run_calibration(assembly)
             losses = run_preflight(assembly)
-            if processes.is_first():
-                tell_beginning(assembly, losses.seconds)
+        if losses is not None and processes.is_first():
+            tell_beginning(assembly, losses.seconds)
         if not options.dry_run:
             claim(assembly.experiment)
             if losses is not None and processes.is_first():

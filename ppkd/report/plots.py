@@ -84,7 +84,7 @@ def intervals(rows: Mapping[str, tuple[float, float, Sequence[float]]], caption:
         axis.set_yticks(range(len(rows)), [plot_text(name) for name in reversed([*rows])])
         axis.axvline(0, color=INK, linewidth=0.9)
         axis.grid(axis="y", visible=False)
-        axis.set(xlabel=plot_text(along))
+        axis.set(xlabel=plot_text(along), ylim=(-0.6, len(rows) - 0.4))
 
     return Plot([_figure(caption, draw, (5.0, 0.9 + 0.32 * len(rows)))], caption)
 

@@ -13,7 +13,7 @@ from ppkd.report.curves import EPOCH, finite_points, read_results
 from ppkd.report.plots import Panel, intervals, panels
 from ppkd.study.gains import Gain
 from ppkd.study.outcome import Row, headings
-from ppkd.study.table import Grid
+from ppkd.study.table import NOTHING, Grid
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -50,13 +50,16 @@ def comparison_page(said: Comparison, rows: Sequence[Row], folder: Path) -> Page
 
 
 def _table(grid: Grid) -> Table:
-    return Table(grid.head, [[Cell(first), *map(_cell, others)] for first, *others in grid.cells])
+    columns = [_column(cells) for cells in zip(*grid.cells, strict=True)]
+    return Table(grid.head, list(zip(*columns, strict=True)))
 
 
-def _cell(text: str) -> Cell:
-    """Sorted by the number that it begins with, if it does; a dash comes below all numbers."""
-    found = _NUMBER.match(text)
-    return Cell(text, float(found[0])) if found else Cell(text, -1e9) if text == "-" else Cell(text)
+def _column(texts: Sequence[str]) -> list[Cell]:
+    """Sorted by the numbers that its cells begin with, dashes below all of them, unless there are words."""
+    numbers = [_NUMBER.match(text) for text in texts]
+    if any(found is None and text != NOTHING for found, text in zip(numbers, texts, strict=True)):
+        return [Cell(text) for text in texts]
+    return [Cell(text, float(found[0]) if found else -1e9) for found, text in zip(numbers, texts, strict=True)]
 
 
 def _curves(rows: Sequence[Row], folder: Path) -> list[Section]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from scipy import stats
@@ -105,6 +106,10 @@ def test_the_report_has_words_numbers_and_a_plot(tmp_path):
     assert text.startswith("# title\n\n| method |")
     assert text.endswith("\n\nEnough.\n")
     assert (tmp_path / "gains.png").stat().st_size > 1000
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.search(r'<td data-order="4\.2">\+4\.2 \(\S+ to \S+\)</td><td class="words">', page)
+    assert page.count("<svg") == 1
+    assert "<h2>Training</h2>" not in page
     numbers = json.loads((tmp_path / "report.json").read_text())
     assert numbers["rows"][2]["runs"][1] == {
         "run": "a $method_-1",

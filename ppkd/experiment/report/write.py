@@ -11,6 +11,7 @@ from ppkd.experiment.finished import FinishedRun
 from ppkd.experiment.report import compared, data, evaluation, training
 from ppkd.report.blocks import Page, Section, Text
 from ppkd.report.page import write_page
+from ppkd.utils import processes
 from ppkd.utils.errors import PPKDError
 from ppkd.utils.logger import get_logger
 
@@ -19,13 +20,13 @@ FILE_NAME = "report.html"
 logger = get_logger(__name__)
 
 
-def write_report(folder: Path, baseline: Path | None = None) -> Path:
+def write_report(folder: Path, baseline: Path | None = None, *, evaluated: bool = False) -> Path:
     """Write ``report.html`` about the run in ``folder``, beside the run in ``baseline`` where that is given.
 
-    Detections are those of the last evaluation; a run without any is evaluated. Raises :class:`PPKDError` for folders
-    that are no runs', and for data and weights that are not there any more.
+    Detections are those of the last evaluation; a run without any of its weights, which an ``evaluated`` one has, is
+    evaluated. Raises :class:`PPKDError` for folders that are no runs', and for data and weights that are not there.
     """
-    run = FinishedRun(folder)
+    run = FinishedRun(folder, evaluated=evaluated)
     other = None if baseline is None else FinishedRun(baseline)
     settings = run.experiment.runtime
     subtitle = f"{settings.architecture}, {settings.epoch} epochs"
@@ -38,7 +39,7 @@ def write_report(folder: Path, baseline: Path | None = None) -> Path:
 def report_training(folder: Path, baseline: Path | None = None) -> None:
     """Write the report of a training that just ended; what goes wrong there is one line of warning and nothing else."""
     try:
-        logger.info("Report: %s", write_report(folder, baseline))
+        logger.info("Report: %s", write_report(folder, baseline, evaluated=True))
     # The run is done and its weights are written: no fault of a page about it may make it look failed.
     except Exception as error:
         logger.warning("No report was written: %s; `ppkd report %s` tries again", _said(error), folder)
@@ -54,6 +55,11 @@ def _losses(run: FinishedRun) -> list[Section]:
     """What the losses of a distillation do on the image with the most disagreement."""
     if run.distillation is None or run.weights is None:
         return []
+    if processes.together():
+        # Losses over the batch of all processes would wait for the others, which have ended.
+        return [
+            Section("Losses", [Text(f"After a training in several processes: `ppkd report {run.folder}` adds them.")])
+        ]
     try:
         return sections(look(run, (), 1))
     # A loss may be anybody's, and what it shows is the least of the page.
