@@ -52,13 +52,23 @@ def test_a_range_follows_batches_in_training_alone() -> None:
     x = paddle.to_tensor([-2.0, 3.0])
     made(x, moves=False)
     assert (made.low.item(), made.high.item()) == (-1.0, 1.0)
+    made.settle()
+    assert (made.low.item(), made.high.item()) == (-1.0, 1.0)
     made(x, moves=True)
+    made(x / 100, moves=True)
+    made.settle()
     assert (made.low.item(), made.high.item()) == (pytest.approx(-1.1), pytest.approx(1.2))
+    made(10 * x, moves=True)
+    made.begin()
+    made.settle()
+    assert made.high.item() == pytest.approx(1.2)
     behind_relu = ranged(0.0, 1.0, above_zero=True)
     behind_relu(x, moves=True)
+    behind_relu.settle()
     assert behind_relu.low.item() == 0
     made.measuring = True
     assert made(x, moves=False).tolist() == [-2.0, 3.0]
+    made.settle()
     assert (made.low.item(), made.high.item()) == (-2.0, 3.0)
 
 

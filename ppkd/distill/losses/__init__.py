@@ -4,6 +4,7 @@ from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.bckd import BCKD
 from ppkd.distill.losses.class_kd import ClassKD
+from ppkd.distill.losses.clock import CLoCK, CLoCKFeatureLoss
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
 from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss, DeFeatHead, DeFeatHeadLoss
@@ -16,6 +17,7 @@ from ppkd.distill.losses.gid import GID
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.kd_detr import KDDETR
 from ppkd.distill.losses.ld import LD
+from ppkd.distill.losses.mask_kd import MaskKD, MaskKDLoss
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
@@ -38,6 +40,8 @@ __all__ = [
     "MGD",
     "PFI",
     "PKD",
+    "CLoCK",
+    "CLoCKFeatureLoss",
     "CWDFeatureLoss",
     "ClassKD",
     "CrossKD",
@@ -57,6 +61,8 @@ __all__ = [
     "KDQualityFocalLoss",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",
+    "MaskKD",
+    "MaskKDLoss",
     "Mimic",
     "MimicFeatureLoss",
     "OutputL2",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from paddle import Tensor, nn
 
+from ppkd.models.quantised.student import one_batch
 from ppkd.structures import Batch
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class QuantisedModel(nn.Layer):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of the model inside."""
-        return self.inner(batch)
+        with one_batch(self.ranges):
+            return self.inner(batch)
 
     def deployable(self) -> Detector:
         """The student."""

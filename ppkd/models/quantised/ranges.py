@@ -17,7 +17,7 @@ _SMALLEST = 1e-7
 
 
 class Range(nn.Layer):
-    """The range ``low`` to ``high`` of the numbers that pass, which the next batches move.
+    """The range ``low`` to ``high`` of the numbers that pass, moved by every batch: ``begin``, what passes, ``settle``.
 
     In training it is the moving average of the smallest and the largest number of a batch, of which a new batch has
     the share ``1 - rate``; with ``above_zero`` it begins at 0. While it is ``measuring`` it grows to what passes, which
@@ -33,32 +33,46 @@ class Range(nn.Layer):
         self._rate = rate
         self._above_zero = above_zero
         self.measuring = False
+        self._seen: tuple[Tensor, Tensor] | None = None
         for name in ("low", "high"):
             self.register_buffer(name, paddle.zeros([], "float32"))
 
     def forward(self, x: Tensor, *, moves: bool) -> Tensor:
         """``x`` of any shape with 256 different numbers at most; ``moves``: the range follows ``x``."""
+        if self.measuring or moves:
+            self._see(x)
         if self.measuring:
-            self._move(x, grow=True)
             return x
-        if moves:
-            self._move(x, grow=False)
         scale, zero = scale_of(self.low, self.high)
         low, high = -zero * scale, (STEPS - zero) * scale
         kept = paddle.minimum(paddle.maximum(x.astype("float32"), low), high)
         return _rounded(kept, scale).astype(x.dtype)
 
+    def begin(self) -> None:
+        """Forget what passed since the last batch was settled."""
+        self._seen = None
+
     @paddle.no_grad()
-    def _move(self, x: Tensor, *, grow: bool) -> None:
-        x = x.detach().astype("float32")
-        low = paddle.zeros([]) if self._above_zero else x.min()
-        high = x.max()
-        if grow:
+    def settle(self) -> None:
+        """Move the range by what passed of one batch, on all levels together: most have smaller numbers than one."""
+        if self._seen is None:
+            return
+        low, high = self._seen
+        if self.measuring:
             low, high = paddle.minimum(low, self.low), paddle.maximum(high, self.high)
         else:
             low, high = (self._rate * old + (1 - self._rate) * new for old, new in ((self.low, low), (self.high, high)))
         paddle.assign(low, self.low)
         paddle.assign(high, self.high)
+        self._seen = None
+
+    @paddle.no_grad()
+    def _see(self, x: Tensor) -> None:
+        x = x.detach().astype("float32")
+        low, high = paddle.zeros([]) if self._above_zero else x.min(), x.max()
+        if self._seen is not None:
+            low, high = paddle.minimum(low, self._seen[0]), paddle.maximum(high, self._seen[1])
+        self._seen = low, high
 
 
 @paddle.no_grad()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MethodType
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
@@ -27,7 +28,7 @@ def quantise(detector: Detector, *, rate: float) -> nn.LayerDict:
     Weights are rounded in each channel by themselves, activations by ranges with moving averages of ``rate``. Blocks
     with branches compute as the one convolution that they become, with the moving statistics of their normalisation.
     """
-    layers = dict(_layers(detector))
+    layers = dict(all_layers(detector))
     ranges = nn.LayerDict({})
     for unit in units(detector):
         source = None
@@ -40,23 +41,27 @@ def quantise(detector: Detector, *, rate: float) -> nn.LayerDict:
     return ranges
 
 
-def _layers(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, nn.Layer]]:
+def all_layers(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, nn.Layer]]:
     """All sublayers by name, also those that have several names, of which Paddle gives the first one alone."""
     for name, child in layer._sub_layers.items():
         if child is not None:
             yield f"{prefix}{name}", child
-            yield from _layers(child, f"{prefix}{name}.")
+            yield from all_layers(child, f"{prefix}{name}.")
 
 
 def _install(layers: Mapping[str, nn.Layer], unit: Unit, source: Range | None, result: Range) -> None:
     block = layers.get(unit.conv.removesuffix(MERGED))
     if isinstance(block, RepVggBlock):
-        block.forward = MethodType(_MergedForward(source, result), block)
+        _computes_by(block, _MergedForward(source, result))
         return
     conv = layers[unit.conv]
-    conv.forward = MethodType(_ConvForward(source, None if unit.norm else result), conv)
+    _computes_by(conv, _ConvForward(source, None if unit.norm else result))
     if unit.norm:
         layers[unit.norm].register_forward_post_hook(lambda norm, _inputs, y: result(y, moves=norm.training))
+
+
+def _computes_by(layer: Any, forward: Callable[..., Tensor]) -> None:
+    layer.forward = MethodType(forward, layer)
 
 
 class _ConvForward:
@@ -102,9 +107,20 @@ def measuring(ranges: nn.LayerDict) -> Iterator[None]:
             each.measuring = False
 
 
+@contextmanager
+def one_batch(ranges: nn.LayerDict) -> Iterator[None]:
+    """Inside one batch passes, by which the ranges move afterwards."""
+    for each in ranges.values():
+        each.begin()
+    yield
+    for each in ranges.values():
+        each.settle()
+
+
 @paddle.no_grad()
 def measure(detector: Detector, ranges: nn.LayerDict, batches: Sequence[Batch]) -> None:
     """Let the ``ranges`` of ``detector`` hold what it computes of ``batches`` in evaluation mode."""
     with evaluation_mode(detector), measuring(ranges):
         for batch in batches:
-            detector.extract(batch)
+            with one_batch(ranges):
+                detector.extract(batch)
