@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
 from ppkd.distill import DistillModel, FrozenTeacher
 from ppkd.distill.cache import chunks as chunk_files
+from ppkd.distill.cache.fill import record_answers
 from ppkd.distill.cache.settings import CacheSettings
 from ppkd.distill.cache.teacher import CachedTeacher, recorded_spec
 from ppkd.distill.teacher import asked_of
@@ -22,6 +24,7 @@ from ppkd.experiment import TrainOptions, train
 from ppkd.experiment.assembly import assemble
 from ppkd.experiment.experiment import Experiment
 from ppkd.models import build_detector
+from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, DataError, SpecError, TrainingError
 from ppkd.utils.serialization import read_weights, write_weights
 
@@ -153,6 +156,17 @@ def test_what_was_interrupted_goes_on(parse, tmp_path, small_files, monkeypatch)
     assert (teacher(batch)["neck"][0] == teacher.inner(batch, None)["neck"][0]).all()
 
 
+def test_processes_record_a_share_each(parse, tmp_path, small_files, monkeypatch):
+    assembly = assemble(parse(dry_run=True))
+    reader = assembly.experiment.config.to_dict()["TrainReader"]
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    for rank, expected in enumerate((pytest.raises(TrainingError, match="one folder on all machines"), nullcontext())):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        with expected:
+            record_answers({"teacher": assembly.distilled.teacher}, assembly.loader, reader)
+        assert len(list((tmp_path / "cache").glob("*.safetensors"))) == (rank + 1) * IMAGES
+
+
 def test_more_views_are_added_to_those_there_are(parse, tmp_path):
     assemble(parse(cache={"views": 1}))
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir() if file.name != "cache.json"}
@@ -198,7 +212,7 @@ def test_damaged_files_are_named(parse, tmp_path, small_files):
 
 
 def test_a_cache_that_is_too_large_is_refused_before_it_is_made(parse, tmp_path):
-    with pytest.raises(ConfigError, match=r"needs 0.00 GB, more than cache.limit_gb: 1e-05. Take fewer views"):
+    with pytest.raises(ConfigError, match=r"needs 0\.\d+ GB, more than cache.limit_gb: 1e-05. Take fewer views"):
         assemble(parse(cache={"limit_gb": 1e-5}))
     assert not (tmp_path / "cache").exists()
 

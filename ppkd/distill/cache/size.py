@@ -27,7 +27,7 @@ def announce(teacher: CachedTeacher, chunks: Chunks, record: Record, missing: in
     settings, row, files = teacher.settings, row_bytes(chunks.shapes, chunks.width), len(list(chunks))
     total = row * chunks.images * chunks.views
     logger.info(
-        "%s's cache: %d images x %d views x %.2f MB (%s) make %.2f GB in %s; %d of %d files are to be recorded",
+        "%s's cache: %d images x %d views x %.3g MB (%s) make %.3g GB in %s; %d of %d files are to be recorded",
         teacher.name.capitalize(),
         chunks.images,
         chunks.views,
@@ -39,12 +39,12 @@ def announce(teacher: CachedTeacher, chunks: Chunks, record: Record, missing: in
         files,
     )
     logger.info("%s changes its answers by %s of their size", settings.dtype, _errors(record, settings.dtype))
-    needs = f"the {teacher.name}'s cache needs {total / GB:.2f} GB"
+    needs = f"the {teacher.name}'s cache needs {total / GB:.3g} GB"
     if total > settings.limit_gb * GB:
         raise ConfigError(f"{needs}, more than cache.limit_gb: {settings.limit_gb:g}. {ADVICE}, or set cache.limit_gb")
     free = shutil.disk_usage(_existing(settings.folder)).free
     if total * missing / files > free:
-        raise ConfigError(f"{needs}, but {settings.folder} has {free / GB:.2f} GB free. {ADVICE}")
+        raise ConfigError(f"{needs}, but {settings.folder} has {free / GB:.3g} GB free. {ADVICE}")
 
 
 def _errors(record: Record, dtype: str) -> str:
