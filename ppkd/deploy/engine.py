@@ -28,7 +28,7 @@ class Engine(Protocol):
     """Computes ``image`` (N, 3, H, W), ``im_shape`` (N, 2), ``scale_factor`` (N, 2) into the model's outputs."""
 
     def __call__(self, batch: Arrays) -> list[NDArray[Any]]:
-        """The outputs in the order they were exported: ``bbox`` (M, 6), ``bbox_num`` (N,)."""
+        """The outputs as they were exported: ``bbox`` (M, 6), ``bbox_num`` (N,), ``mask`` (M, H, W) if any."""
         ...
 
 
@@ -47,7 +47,7 @@ class EagerEngine:
 
         with paddle.no_grad():
             result = detect(self.model, _tensors(batch))
-        return [result["bbox"].numpy(), result["bbox_num"].numpy()]
+        return [result[name].numpy() for name in ("bbox", "bbox_num", "mask") if name in result]
 
 
 def _tensors(batch: Arrays) -> dict[str, Any]:

@@ -45,9 +45,11 @@ class Deployed(nn.Layer):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, im_shape: Tensor, scale_factor: Tensor) -> tuple[Tensor, ...]:
         """What ``predict`` gives."""
         result = self.model.predict({"image": image, "im_shape": im_shape, "scale_factor": scale_factor})
+        if "mask" in result:
+            return result["bbox"], result["bbox_num"], result["mask"]
         return result["bbox"], result["bbox_num"]
 
 
@@ -82,9 +84,10 @@ def raw_entries(record: Record, *, neck: bool = False) -> dict[str, Tensor]:
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
     """Writes ``{output_dir}/{cfg.name}/`` with model.json, model.pdiparams and infer_cfg.yml; returns the folder.
 
-    The outputs are ``bbox`` (M, 6) and ``bbox_num`` (N,). Without ``export.nms`` they are decoded boxes [N, P, 4] and
-    scores [N, C, P]; without ``export.post_process``, or with ``export.benchmark``, the record's raw entries, and
-    ``image`` is the only input.
+    The outputs are ``bbox`` (M, 6), ``bbox_num`` (N,) and, of a detector of masks, ``mask`` uint8 (M, H, W). Without
+    ``export.nms`` they are decoded boxes [N, P, 4] and scores [N, C, P], which a detector of masks does not give;
+    without ``export.post_process``, or with ``export.benchmark``, the record's raw entries, and ``image`` is the only
+    input.
     Inputs are ``image`` float32 [N, 3, H, W], ``im_shape`` and ``scale_factor`` float32 [N, 2]; sizes are dynamic
     unless ``TestReader.inputs_def.image_shape`` fixes them. A model under distillation is exported as its plain
     student. The files are complete before the first one is moved to the folder: a failed export changes no older one.
@@ -140,6 +143,10 @@ def suppression(detector: Detector, cfg: Config, wanted: bool) -> Iterator[None]
     post_process = detector.post_process
     if post_process is None:
         raise ConfigError(f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has no separate NMS")
+    if detector.reads_masks:
+        raise ConfigError(
+            f"{cfg.where('export.nms')}: export.nms false: {type(detector).__name__} has masks of what its NMS leaves"
+        )
     nms, post_process.nms = post_process.nms, Unsuppressed()
     try:
         yield

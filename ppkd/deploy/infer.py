@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ppkd.config import Config
 from ppkd.deploy.open_model import open_detector
 from ppkd.deploy.pictures import detect_pictures
-from ppkd.deploy.pipeline import Detections
+from ppkd.deploy.pipeline import Found
 from ppkd.deploy.results import Results
 from ppkd.deploy.slices import SlicedPipeline, Slicing
 from ppkd.utils.atomic import output_folder
@@ -57,7 +57,7 @@ def infer(
     results.check_inputs(pictures)
     writer = open_writer(Path(vdl_log_dir)) if vdl_log_dir else None
 
-    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> None:
+    def handle(index: int, file: Path, picture: NDArray[np.uint8], found: Found) -> None:
         drawn = results.add(index, file, picture, found)
         if writer is not None:
             writer.add_image(f"original/{file.name}", picture, index)

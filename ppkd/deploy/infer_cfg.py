@@ -39,7 +39,7 @@ class InferConfig:
     """Contents of ``infer_cfg.yml``. ``preprocess`` steps are ``{type: name, **settings}`` in order, after decoding.
 
     ``category_ids`` are the data set's ids of the classes in ``label_list``, for results in COCO's form. ``nms`` and
-    ``fpn_stride`` are PicoDet's, for programs that decode its raw outputs.
+    ``fpn_stride`` are PicoDet's, for programs that decode its raw outputs. ``mask`` says that there are masks.
     ``checksums`` are the SHA-256 of the export's other files by their names; PaddleDetection writes none.
     """
 
@@ -53,6 +53,7 @@ class InferConfig:
     min_subgraph_size: int = 3
     nms: Mapping[str, Any] = field(default_factory=dict)
     fpn_stride: tuple[int, ...] = ()
+    mask: bool = False
     checksums: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -70,6 +71,7 @@ class InferConfig:
             category_ids=tuple(category_ids),
             use_dynamic_shape=image_shape(cfg)[2] is None,
             min_subgraph_size=size,
+            mask=cfg.at(f"{cfg['architecture']}.mask_head", None) is not None,
             **(_picodet_head(cfg) if arch == PICODET else {}),
         )
 
@@ -102,6 +104,7 @@ class InferConfig:
             min_subgraph_size=take.value("min_subgraph_size", int, 3),
             nms=take.value("NMS", dict, {}),
             fpn_stride=tuple(take.listed("fpn_stride", int, [])),
+            mask=take.value("mask", bool, False),
             checksums=take.value("checksums", dict, {}),
         )
 
@@ -138,6 +141,7 @@ class InferConfig:
             "label_list": list(self.label_list),
             **({"NMS": dict(self.nms)} if self.nms else {}),
             **({"fpn_stride": list(self.fpn_stride)} if self.fpn_stride else {}),
+            **({"mask": True} if self.mask else {}),
             "category_ids": list(self.category_ids),
             **({"checksums": dict(self.checksums)} if self.checksums else {}),
         }

@@ -12,7 +12,7 @@ from ppkd.data.datasets.image_folder import find_images
 from ppkd.data.to_coco.document import Labelled, Picture, write
 from ppkd.deploy.labels import ClassLabels
 from ppkd.deploy.pictures import detect_pictures
-from ppkd.deploy.pipeline import Detections, Pipeline
+from ppkd.deploy.pipeline import Detections, Found, Pipeline
 from ppkd.utils.atomic import output_folder
 from ppkd.utils.progress import progress
 
@@ -35,9 +35,9 @@ def label(
     found: list[Picture] = []
     with progress("Labelling", len(files), interval=INTERVAL) as bar:
 
-        def handle(index: int, file: Path, picture: NDArray[np.uint8], rows: Detections) -> None:
+        def handle(index: int, file: Path, picture: NDArray[np.uint8], own: Found) -> None:
             height, width = picture.shape[:2]
-            objects = _objects(rows[rows[:, 1] >= threshold], labels.names, height, width)
+            objects = _objects(own.rows[own.rows[:, 1] >= threshold], labels.names, height, width)
             found.append(Picture(str(file.relative_to(folder)), height, width, objects))
             bar.advance()
 

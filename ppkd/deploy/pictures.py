@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppkd.data.image import EXTENSIONS
-from ppkd.deploy.pipeline import Detections, Pipeline
+from ppkd.deploy.pipeline import Found, Pipeline
 from ppkd.deploy.preprocess import Prepared
 from ppkd.utils.errors import DataError
 from ppkd.utils.files import read_text
 from ppkd.utils.logger import get_logger
 
-Handler = Callable[[int, Path, NDArray[np.uint8], Detections], object]
+Handler = Callable[[int, Path, NDArray[np.uint8], Found], object]
 
 
 def find_pictures(file: str | None = None, folder: str | None = None, listing: str | None = None) -> list[Path]:
@@ -93,12 +93,12 @@ def detect_pictures(
     batch_size: int = 1,
     progress: Callable[[int], object] = lambda batch: None,
 ) -> None:
-    """Runs ``pipeline`` over ``pictures`` and calls ``handle`` with each index, file, RGB picture and detections.
+    """Runs ``pipeline`` over ``pictures`` and calls ``handle`` with index, file, RGB picture and what is found in each.
 
     ``progress`` gets the number of each batch. Raises what :func:`readable_batches` does, at the end.
     """
     for number, batch in enumerate(readable_batches(pipeline, pictures, batch_size)):
         progress(number)
         found = pipeline.detect([prepared for _, prepared in batch])
-        for (index, prepared), rows in zip(batch, found, strict=True):
-            handle(index, pictures[index], prepared.picture, rows)
+        for (index, prepared), own in zip(batch, found, strict=True):
+            handle(index, pictures[index], prepared.picture, own)

@@ -21,6 +21,18 @@ Detections = NDArray[np.float32]
 """(k, 6) = class, score, x1, y1, x2, y2 in pixels of the original picture."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is found in a picture: ``rows``, and ``masks`` uint8 (k, H, W) of its size where the model has any."""
+
+    rows: Detections
+    masks: NDArray[np.uint8] | None = None
+
+    def take(self, keep: NDArray[np.bool_]) -> Found:
+        """What ``keep`` bool (k,) says of it."""
+        return Found(self.rows[keep], None if self.masks is None else self.masks[keep])
+
+
 PERCENTILES = (50, 90, 99)
 
 
@@ -86,6 +98,10 @@ class Pipeline:
 
         Raises :class:`DataError` naming the first file that cannot be read.
         """
+        return [found.rows for found in self.find(pictures, batch_size)]
+
+    def find(self, pictures: Picture | Sequence[Picture], batch_size: int = 1) -> list[Found]:
+        """As :meth:`predict`, with masks where the model has any."""
         if isinstance(pictures, str | Path) or (isinstance(pictures, np.ndarray) and pictures.ndim == 3):
             pictures = [pictures]
         starts = range(0, len(pictures), batch_size)
@@ -97,20 +113,22 @@ class Pipeline:
         with self.timing.measure("preprocess"):
             return self.preprocess(picture)
 
-    def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
-        """The detections of each picture of a batch."""
+    def detect(self, batch: Sequence[Prepared]) -> list[Found]:
+        """What is found in each picture of a batch."""
         size = self.limit or len(batch)
         return [found for start in range(0, len(batch), size) for found in self._together(batch[start : start + size])]
 
-    def _together(self, batch: Sequence[Prepared]) -> list[Detections]:
+    def _together(self, batch: Sequence[Prepared]) -> list[Found]:
         arrays = self._collate(batch)
         with self.timing.measure("inference"):
             outputs = self.engine(arrays)
         with self.timing.measure("postprocess"):
             if self.suppress is None:
-                return split_detections(outputs, len(arrays["image"]))[: len(batch)]
+                rows = split_detections(outputs[:2], len(arrays["image"]))
+                masks = split_masks(outputs, [prepared.picture.shape[:2] for prepared in batch])
+                return [Found(*pair) for pair in zip(rows[: len(batch)], masks, strict=True)]
             boxes, scores = outputs
-            return [self.suppress(boxes[i], scores[i]) for i in range(len(batch))]
+            return [Found(self.suppress(boxes[i], scores[i])) for i in range(len(batch))]
 
     def benchmark(self, batch: Sequence[Prepared], *, warmup: int = 3, repeats: int = 10) -> None:
         """Computes a batch ``repeats`` times after ``warmup`` untimed runs; their mean counts in ``timing``."""
@@ -146,3 +164,18 @@ def split_detections(outputs: Sequence[NDArray[Any]], images: int) -> list[Detec
         )
     rows = np.split(outputs[0].astype(np.float32, copy=False), np.cumsum(outputs[1])[:-1])
     return [block[block[:, 0] >= 0] for block in rows]
+
+
+def split_masks(
+    outputs: Sequence[NDArray[Any]], sizes: Sequence[tuple[int, ...]]
+) -> list[NDArray[np.uint8]] | list[None]:
+    """The masks of each picture of a height and width in ``sizes``, for the rows that :func:`split_detections` keeps.
+
+    Of the outputs ``bbox``, ``bbox_num`` and ``mask`` (M, H, W); None for each picture without the third.
+    """
+    if len(outputs) < 3:
+        return [None] * len(sizes)
+    rows, counts, masks = outputs
+    ends = np.cumsum(counts)[:-1]
+    blocks = zip(sizes, np.split(rows, ends), np.split(masks, ends), strict=False)
+    return [found[own[:, 0] >= 0, :height, :width] for (height, width), own, found in blocks]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppkd.data.image import read_image
-from ppkd.deploy.pipeline import Detections
+from ppkd.deploy.pipeline import Detections, Found
 from ppkd.deploy.results import Results, write_picture
 from ppkd.report.draw import draw_detections
 from ppkd.utils.errors import ConfigError, nearest
@@ -36,12 +36,14 @@ class Prediction:
         rows: float32 (k, 6) = class, score, x1, y1, x2, y2 in the picture's pixels.
         class_names: the names of the classes.
         name: the file's name, or a number for an array.
+        masks: uint8 (k, H, W) of the picture's size, 1 inside of each object, of a detector of masks.
     """
 
     source: Path | NDArray[np.uint8]
     rows: Detections
     class_names: tuple[str, ...]
     name: str
+    masks: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,11 +80,12 @@ class Prediction:
         keep = self.scores >= score
         if classes is not None:
             keep &= np.isin(self.classes, [self._index(each) for each in classes])
-        return replace(self, rows=self.rows[keep])
+        kept = Found(self.rows, self.masks).take(keep)
+        return replace(self, rows=kept.rows, masks=kept.masks)
 
     def draw(self) -> NDArray[np.uint8]:
-        """The picture with boxes, class names and scores, RGB uint8 (H, W, 3)."""
-        return draw_detections(self.picture, self.rows, self.class_names, 0.0)
+        """The picture with boxes, masks, class names and scores, RGB uint8 (H, W, 3)."""
+        return draw_detections(self.picture, self.rows, self.class_names, 0.0, self.masks)
 
     def save(self, path: str | Path) -> Path:
         """Write :meth:`draw` to the file ``path``; raises :class:`DataError` where that cannot be."""
@@ -104,7 +107,11 @@ class Prediction:
         """The objects as supervision's ``Detections``; raises :class:`ConfigError` without that package."""
         names = np.array([self.class_names[index] for index in self.classes], dtype=str)
         return _package("supervision", "to_supervision").Detections(
-            xyxy=self.boxes.copy(), confidence=self.scores.copy(), class_id=self.classes, data={"class_name": names}
+            xyxy=self.boxes.copy(),
+            mask=None if self.masks is None else self.masks.astype(bool),
+            confidence=self.scores.copy(),
+            class_id=self.classes,
+            data={"class_name": names},
         )
 
     def _index(self, given: str | int) -> int:
@@ -158,7 +165,7 @@ class Predictions(Sequence[Prediction]):
         results = Results(folder, names, self.category_ids, threshold=0.0)
         results.check_inputs([each.source for each in self if isinstance(each.source, Path)])
         for index, each in enumerate(self):
-            results.add(index, Path(each.name), each.picture, each.rows)
+            results.add(index, Path(each.name), each.picture, Found(each.rows, each.masks))
         results.write_json()
         return Path(folder)
 

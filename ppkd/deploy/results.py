@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ppkd.deploy.pipeline import Detections
+from ppkd.deploy.pipeline import Detections, Found
+from ppkd.metrics.masks import encode
 from ppkd.report.draw import draw_detections
 from ppkd.utils.atomic import atomic_open, output_folder
 from ppkd.utils.errors import DataError
@@ -54,20 +55,26 @@ class Results:
         if self.save_images:
             check_outputs((self.output_dir / file.name for file in pictures), pictures)
 
-    def add(self, index: int, file: Path, picture: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8] | None:
+    def add(self, index: int, file: Path, picture: NDArray[np.uint8], found: Found) -> NDArray[np.uint8] | None:
         """Takes the detections in the ``index``-th file, an RGB ``picture`` (H, W, 3); returns what was drawn."""
-        self._rows += [self._row(index, file, row) for row in found]
-        self.tell(f"{shown(file.name)}: {self.tally.add(found)}")
+        rows = [self._row(index, file, row) for row in found.rows]
+        if found.masks is not None:
+            rows = [{**row, "segmentation": rle} for row, rle in zip(rows, encode(found.masks), strict=True)]
+        self._rows += rows
+        self.tell(f"{shown(file.name)}: {self.tally.add(found.rows)}")
         if not self.save_images:
             return None
-        drawn = draw_detections(picture, found, self.class_names, self.threshold)
+        drawn = draw_detections(picture, found.rows, self.class_names, self.threshold, found.masks)
         path = self.output_dir / file.name
         write_picture(path, drawn)
         self.announce(path)
         return drawn
 
     def write_json(self) -> Path:
-        """Writes bbox.json: per detection image_id, file_name, category_id, category, bbox (x, y, w, h), score."""
+        """Writes bbox.json: per detection image_id, file_name, category_id, category, bbox (x, y, w, h), score.
+
+        Detections with masks have a ``segmentation`` too, COCO's run-length encoding.
+        """
         path = self.output_dir / "bbox.json"
         with atomic_open(path) as file:
             file.write(json.dumps(self._rows, ensure_ascii=False).encode())

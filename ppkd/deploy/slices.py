@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppkd.data.windows import windows
-from ppkd.deploy.pipeline import Detections, Pipeline
+from ppkd.deploy.pipeline import Detections, Found, Pipeline
 from ppkd.deploy.preprocess import Picture, Prepared
 from ppkd.models.postprocess.merge import Method, Overlap, merge
+from ppkd.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,17 @@ class SlicedPipeline(Pipeline):
             sample = self.preprocess.decoded(picture)
         return Prepared(sample["image"], sample)
 
-    def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
-        """The detections of each picture, those of its slices merged."""
-        return [self._detect(prepared.picture) for prepared in batch]
+    def detect(self, batch: Sequence[Prepared]) -> list[Found]:
+        """The detections of each picture, those of its slices merged; raises :class:`ConfigError` for masks."""
+        return [Found(self._detect(prepared.picture)) for prepared in batch]
 
     def _detect(self, picture: NDArray[np.uint8]) -> Detections:
         windows = self.slicing.windows(*picture.shape[:2])
         cut = [picture[y1:y2, x1:x2] for x1, y1, x2, y2 in windows]
-        found = self._slices.predict(cut, self.batch_size)
+        parts = self._slices.find(cut, self.batch_size)
+        if any(part.masks is not None for part in parts):
+            raise ConfigError("masks of slices cannot be joined: leave out --slice_infer")
+        found = [part.rows for part in parts]
         self.timing.images += 1 - len(cut)
         with self.timing.measure("postprocess"):
             shifts = np.zeros((len(windows), 6), np.float32)

@@ -44,9 +44,10 @@ def detect_video(
             if not found:
                 break
             rgb = np.ascontiguousarray(frame[..., ::-1])
-            [rows] = pipeline.predict([rgb])
+            [own] = pipeline.find([rgb])
+            drawn = draw_detections(rgb, own.rows, class_names, threshold, own.masks)
             writer = writer or _writer(path, frame.shape[1], frame.shape[0], source.get(cv2.CAP_PROP_FPS))
-            writer.write(np.ascontiguousarray(draw_detections(rgb, rows, class_names, threshold)[..., ::-1]))
+            writer.write(np.ascontiguousarray(drawn[..., ::-1]))
             frames += 1
             progress(frames)
     except KeyboardInterrupt:

@@ -62,6 +62,10 @@ class Side:
         """Features [N, R, C, side, side] of corner ``boxes`` [N, R, 4]."""
         return self._ability("pool")(self.record, boxes)
 
+    def masks(self, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Logits [N, F, side, side] of the masks of corner ``boxes`` [N, F, 4], of the classes ``labels`` [N, F]."""
+        return self._ability("masks")(self.record, boxes, labels)
+
     def points(self) -> Points:
         """Where the record's queries start."""
         return self._ability("points")(self.record)

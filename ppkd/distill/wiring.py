@@ -20,7 +20,7 @@ Scale = Literal["none", "rms", "standardize"]
 Project = Literal["needed", "always", "mlp"]
 Levels = Literal["all", "objects"]
 
-CONTINUING = ("complete", "pool", "answer")
+CONTINUING = ("complete", "pool", "masks", "answer")
 """Abilities that go on from recorded maps, which have to be the detector's own."""
 READING = (*CONTINUING, "features")
 """Those, and the one that gives maps to compare with recorded ones: up to a factor, these have to be the same."""

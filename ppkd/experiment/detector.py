@@ -109,9 +109,10 @@ class Detector:
         left = iter(enumerate(sources))
         while batch := list(islice(left, batch_size)):
             prepared = [self.pipeline.prepare(source) for _, source in batch]
-            for (index, source), rows in zip(batch, self.pipeline.detect(prepared), strict=True):
+            for (index, source), own in zip(batch, self.pipeline.detect(prepared), strict=True):
                 name = source.name if isinstance(source, Path) else f"{index}.png"
-                found.append(Prediction(source, rows[rows[:, 1] >= score], self.class_names, name))
+                kept = own.take(own.rows[:, 1] >= score)
+                found.append(Prediction(source, kept.rows, self.class_names, name, kept.masks))
         return Predictions(found, self.category_ids)
 
     def evaluate(self, **settings: Any) -> dict[str, float]:

@@ -32,6 +32,8 @@ def detect(detector: Any, batch: Batch) -> Found:
             f"{type(detector).__name__} suppresses nothing, so what it finds at several sizes cannot be joined: write "
             "Resize instead of MultiscaleTestResize"
         )
+    if "mask" in found:
+        raise ConfigError("masks of several sizes cannot be joined: write Resize instead of MultiscaleTestResize")
     others = [_by_image(detector.predict(view), view) for view in views]
     images = zip(_by_image(found, batch), *others, strict=True)
     kept = [_suppressed(np.concatenate(rows), detector.post_process.nms) for rows in images]

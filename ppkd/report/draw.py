@@ -27,15 +27,20 @@ def draw_detections(
     detections: NDArray[np.float32],
     class_names: Sequence[str],
     threshold: float = 0.5,
+    masks: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of ``image`` (H, W, 3 RGB) with every detection that scores at least ``threshold``.
 
     ``detections`` is (k, 6) = class, score, x1, y1, x2, y2 in pixels of ``image``. Better ones are drawn later, on top.
-    Rows that are not finite or do not touch the picture are left out.
+    Rows that are not finite or do not touch the picture are left out. ``masks`` (k, H, W) are laid over the picture.
     """
     canvas = np.ascontiguousarray(image).copy()
-    rows = visible(detections, threshold, *canvas.shape[:2])
-    for row in rows[np.argsort(rows[:, 1], kind="stable")]:
+    rows = np.asarray(detections, np.float32).reshape(-1, 6)
+    shown_rows = np.flatnonzero(is_visible(rows, threshold, *canvas.shape[:2]))
+    order = shown_rows[np.argsort(rows[shown_rows, 1], kind="stable")]
+    if masks is not None:
+        _lay_over(canvas, rows[order], masks[order])
+    for row in rows[order]:
         index = int(row[0])
         name = class_names[index] if 0 <= index < len(class_names) else str(index)
         _draw_one(canvas, row[2:6], f"{shown(name)} {row[1]:.2f}", class_colour(index))
@@ -55,9 +60,20 @@ def draw_truth(
 def visible(detections: NDArray[np.float32], threshold: float, height: int, width: int) -> NDArray[np.float32]:
     """The rows (k, 6) that score at least ``threshold`` and overlap a picture of ``height`` x ``width`` pixels."""
     rows = np.asarray(detections, np.float32).reshape(-1, 6)
-    rows = rows[np.isfinite(rows).all(axis=1)]
+    return rows[is_visible(rows, threshold, height, width)]
+
+
+def is_visible(rows: NDArray[np.float32], threshold: float, height: int, width: int) -> NDArray[np.bool_]:
+    """Which of ``rows`` (k, 6) :func:`visible` returns, bool (k,)."""
     inside = (rows[:, 2] < width) & (rows[:, 3] < height) & (rows[:, 4] > 0) & (rows[:, 5] > 0)
-    return rows[(rows[:, 0] >= 0) & (rows[:, 1] >= threshold) & inside]
+    return np.isfinite(rows).all(axis=1) & (rows[:, 0] >= 0) & (rows[:, 1] >= threshold) & inside
+
+
+def _lay_over(canvas: NDArray[np.uint8], rows: NDArray[np.float32], masks: NDArray[np.uint8]) -> None:
+    """Half of each class's colour over the pixels of ``masks`` (k, H, W)."""
+    for row, mask in zip(rows, masks, strict=True):
+        inside = mask > 0
+        canvas[inside] = canvas[inside] // 2 + np.array(class_colour(int(row[0])), np.uint8) // 2
 
 
 def _draw_one(canvas: NDArray[np.uint8], box: NDArray[np.float32], label: str, colour: Colour) -> None:

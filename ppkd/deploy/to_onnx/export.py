@@ -80,7 +80,12 @@ def export_onnx(
 
 
 def describe(detector: Detector, cfg: Config, outputs: Outputs) -> Description:
-    """What the exported file will say of itself."""
+    """What the exported file will say of itself; raises :class:`ConfigError` for detectors of masks."""
+    if detector.reads_masks and outputs != "raw":
+        raise ConfigError(
+            f"{cfg.where('architecture')}: ONNX files hold no masks: leave out --format onnx, which exports "
+            f"{type(detector).__name__} to Paddle Inference, or write --nms none for the raw numbers of its boxes"
+        )
     labels = class_labels(cfg, detector.class_names)
     config = InferConfig.of(cfg, labels.names, labels.category_ids)
     post_process = detector.post_process

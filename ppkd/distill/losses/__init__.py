@@ -17,6 +17,7 @@ from ppkd.distill.losses.gid import GID
 from ppkd.distill.losses.global_knowledge import GlobalKnowledge
 from ppkd.distill.losses.kd_detr import KDDETR
 from ppkd.distill.losses.ld import LD
+from ppkd.distill.losses.mask_kd import MaskKD, MaskKDLoss
 from ppkd.distill.losses.mgd import MGD, MGDFeatureLoss
 from ppkd.distill.losses.mimic import Mimic, MimicFeatureLoss
 from ppkd.distill.losses.output_l2 import OutputL2
@@ -60,6 +61,8 @@ __all__ = [
     "KDQualityFocalLoss",
     "KnowledgeDistillationKLDivLoss",
     "MGDFeatureLoss",
+    "MaskKD",
+    "MaskKDLoss",
     "Mimic",
     "MimicFeatureLoss",
     "OutputL2",

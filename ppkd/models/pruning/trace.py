@@ -16,6 +16,7 @@ from ppkd.models.pruning.labels import Labels
 from ppkd.models.pruning.rules import RULES, kept
 from ppkd.models.pruning.walk import Axis, Walk
 from ppkd.structures import Record
+from ppkd.utils.errors import ConfigError
 
 SIDE = 64
 FREE = "neck"
@@ -52,7 +53,12 @@ def split_record(record: Record) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def trace(detector: Detector) -> Channels:
-    """The channels of ``detector`` in evaluation mode; its weights, buffers and modes stay as they are."""
+    """The channels of ``detector`` in evaluation mode; its weights, buffers and modes stay as they are.
+
+    Raises :class:`ConfigError` for a detector of masks, whose head is no part of what it records.
+    """
+    if detector.reads_masks:
+        raise ConfigError(f"{type(detector).__name__} is not pruned: its masks are not traced; prune a FasterRCNN")
     concrete = program_of(detector)
     walk = Walk({tensor.name: name for name, tensor in detector.state_dict().items()})
     for op in concrete.main_program.global_block().ops:
