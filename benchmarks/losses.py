@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ppkd.structures import Batch
 
 STRIDES = (8, 16, 32, 64, 128)
-LOSSES = ("FGD", "CWD", "PKD", "MGD", "Mimic", "FBKD", *WIRED)
+LOSSES = ("FGD", "CWD", "PKD", "MGD", "Mimic", "FBKD", "CLoCK", *WIRED)
 PLAIN = "FGD, plain"
 Step = Callable[[], None]
 Variant = tuple[str, int]

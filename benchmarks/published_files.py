@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ppkd.config import QUANTISATION, TRAINED, Config, check, distils, load_config, prunes, require_slim
+from ppkd.config import QUANTISATION, TRAINED, Config, check, distils, load_config, prunes, require_slim, trains_int8
 from ppkd.utils.errors import PPKDError
 
 PARTS = frozenset({"_base_", "datasets"})
@@ -92,6 +92,7 @@ def _take_slim(slim: Config) -> None:
     from ppkd.deploy.int8.settings import quantisation
     from ppkd.distill.slim import check_slim
     from ppkd.models.pruning.settings import PruneSettings
+    from ppkd.models.quantised.settings import TrainedQuantisation
 
     if require_slim(slim, *TRAINED, QUANTISATION) == QUANTISATION:
         quantisation(slim)
@@ -99,6 +100,8 @@ def _take_slim(slim: Config) -> None:
         check_slim(slim)
     if prunes(slim):
         PruneSettings.of(slim)
+    if trains_int8(slim):
+        TrainedQuantisation.of(slim)
 
 
 def main(checkout: Path) -> None:

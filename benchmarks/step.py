@@ -76,7 +76,7 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     update = Update(model, optimizers[1], folder=Path())
 
     def distil() -> None:
-        _step(model(batch)["loss"], optimizers[0])
+        complete(model(batch)["loss"], optimizers[0])
 
     def guarded() -> None:
         terms = update([batch], RATE, Position())
@@ -89,7 +89,7 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     def apart() -> None:
         with paddle.no_grad():
             teacher.detector.extract(batch)
-        _step(model.student(batch)["loss"], optimizers[2])
+        complete(model.student(batch)["loss"], optimizers[2])
 
     return {
         "distillation step": distil,
@@ -98,23 +98,25 @@ def variants(model: DistillModel, batch: Batch) -> dict[str, Step]:
     }
 
 
-def _step(loss: paddle.Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
+def complete(loss: paddle.Tensor, optimizer: paddle.optimizer.Optimizer) -> None:
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
     loss.item()
 
 
-def interleave(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step in each round, after two rounds of warm-up."""
+def interleave(
+    steps: dict[str, Step], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each step in each round by ``clock``, after two rounds of warm-up."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 2):
         order = list(steps) if number % 2 else list(reversed(steps))
         for name in order:
-            start = time.perf_counter()
+            start = clock()
             steps[name]()
             if number >= 2:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return times
 
 

@@ -391,6 +391,10 @@ QAT:
   quant_config: {'weight_bits': 8, 'activation_bits': 8, 'dtype': 'int8', 'quantizable_layer_type': ['Conv2D']}
   print_model: True
 """,
+    "slim/ofa/yolo_mine_ofa.yml": """
+slim: OFA
+OFA: {ofa_config: {task: expand_ratio, expand_ratio: [0.5, 1]}}
+""",
     "slim/extensions/yolo_mine_distill_prune.yml": """
 _BASE_: ['../../yolo/yolo_mine.yml']
 pretrain_weights: output/teacher/model_final.pdparams

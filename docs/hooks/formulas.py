@@ -37,10 +37,9 @@ def svg(formula: str) -> str:
 
 
 def _data(path: Path) -> str:
-    letters = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
+    letters = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
     parts = []
     for points, code in path.iter_segments(curves=True, simplify=False):
-        points = [] if code == Path.CLOSEPOLY else points
         numbers = " ".join(f"{-one if place % 2 else one:.2f}" for place, one in enumerate(points))
-        parts.append(f"{letters[code]}{numbers}")
+        parts.append("Z" if code == Path.CLOSEPOLY else f"{letters[code]}{numbers}")
     return "".join(parts)

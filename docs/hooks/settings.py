@@ -11,7 +11,7 @@ from typing import Any, get_args
 from ppkd.config.registry import Component, lookup
 from ppkd.config.signature import annotation_of
 from ppkd.distill.level_wise import LevelWise
-from ppkd.distill.loss import Wiring
+from ppkd.distill.loss import DistillLoss, Wiring
 
 SECTIONS = ("Args", "Attributes", "Keys")
 ROLE = re.compile(r":\w+:`[~.]*(?:[a-z_]+\.)*([\w.]+)`")
@@ -33,8 +33,8 @@ def settings_of(loss: str) -> list[Setting]:
     component = lookup(loss, "docs")
     meanings = _meanings(component.cls)
     found = [one for name in component.parameters if name not in GIVEN for one in _setting(component, name, meanings)]
-    weight = _yaml(component.cls.default_weight)
-    return [*found, Setting("weight", weight, "factor on the loss in the total, or `{share: 0.5}`")]
+    made: type[DistillLoss] = component.cls
+    return [*found, Setting("weight", _yaml(made.default_weight), "factor on the loss in the total, or `{share: 0.5}`")]
 
 
 def described(text: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links lead to pages of this site, markers become tables."""
-    markdown = tables.filled(markdown)
+    markdown = tables.with_pages(markdown) if page.file.src_uri == "methods.md" else tables.filled(markdown)
     return repository.relinked(markdown, page.file.src_uri)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from docs.hooks.markdown import table
+from docs.hooks.measured import measured
 from docs.hooks.settings import settings_of
 from ppkd.config import Config, load_config
 from ppkd.distill.methods import example
@@ -15,11 +17,9 @@ from ppkd.structures import DetectorSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKER = re.compile(r"<!-- table: (\w+) ([\w ]+) -->")
-FEATURES = "../distillation.md#feature-maps-their-unit-their-projection-their-levels"
-
-
-ALONE = ("student alone", "baseline")
-"""How docs/tables.md calls the rows that a method is compared with."""
+COMMON = """`-` stands for what the loss finds itself. Every loss has a
+[`schedule`](../distillation.md#weight-and-schedule), those on feature maps
+[`scale`, `project` and `levels`](../distillation.md#feature-maps-their-unit-their-projection-their-levels)."""
 
 
 def filled(markdown: str) -> str:
@@ -27,11 +27,16 @@ def filled(markdown: str) -> str:
     return MARKER.sub(lambda found: _made(found[1], found[2]), markdown)
 
 
+def with_pages(markdown: str) -> str:
+    """docs/methods.md, whose losses lead to their pages."""
+    pages = _pages()
+    return re.sub(r"(?m)^\| `(\w+)` \|", lambda found: f"| [`{found[1]}`](methods/{pages[found[1]]}) |", markdown)
+
+
 def options(loss: str) -> str:
     """The settings of a loss."""
     rows = [(f"`{one.name}`", f"`{one.default}`", one.meaning) for one in settings_of(loss)]
-    common = f"Every loss has a [`schedule`](../distillation.md#weight-and-schedule), those on feature maps [`scale`, `project` and `levels`]({FEATURES})."
-    return f"{_table(('option', 'default', 'meaning'), rows)}\n`-` stands for what the loss finds itself. {common}"
+    return f"{table(('option', 'default', 'meaning'), rows)}\n{COMMON}"
 
 
 def fits(loss: str) -> str:
@@ -39,28 +44,17 @@ def fits(loss: str) -> str:
     row = _matrix()[loss]
     if all(len(teachers) == len(row) for teachers in row.values()):
         return f"Every student learns from every teacher: {', '.join(row)}."
-    return _table(("student", "teachers"), [(name, _names(row[name])) for name in row if row[name]])
+    return table(("student", "teachers"), [(name, _names(row[name])) for name in row if row[name]])
 
 
 def slim(loss: str) -> str:
     """The shipped slim files that use a loss."""
     rows = [(f"[{path}](../../{path})", ", ".join(found)) for path, found in _slim_files().items() if loss in found]
     if not rows:
-        return f"No shipped slim file has it. In any of them it is one more line under `losses:`, `name: {{type: {loss}}}`."
-    return _table(("slim file", "losses"), rows)
-
-
-def measured(method: str) -> str:
-    """The rows of docs/tables.md about a method, each table with its first row, the student alone or the teacher."""
-    found = []
-    for title, heading, rows in _measurements():
-        if chosen := [row for row in rows if re.search(rf"\b{method}\b", row[0])]:
-            alone = [row for row in rows if row[0] in ALONE]
-            found.append(f"*{title}*\n\n{_table(heading, _linked_from_here(alone + chosen))}")
-    if not found:
-        return "Nothing has been measured here."
-    said = "Which of these intervals exclude 0, and what holds on another machine, is said [there](../tables.md)."
-    return "\n".join([f"From [Methods compared](../tables.md), figures in percent. {said}\n", *found])
+        return (
+            f"No shipped slim file has it. In any of them it is one more line of `losses:`, `name: {{type: {loss}}}`."
+        )
+    return table(("slim file", "losses"), rows)
 
 
 def configurations(detector: str) -> str:
@@ -70,7 +64,7 @@ def configurations(detector: str) -> str:
         if cfg.get("architecture") == detector:
             backbone = cfg.at(f"{detector}.backbone")
             rows.append((f"[{Path(place).stem}](../../{place})", str(backbone), str(cfg.get("epoch")), _data(cfg)))
-    return _table(("configuration", "backbone", "epochs", "data"), rows)
+    return table(("configuration", "backbone", "epochs", "data"), rows)
 
 
 def entries(detector: str) -> str:
@@ -82,8 +76,8 @@ def entries(detector: str) -> str:
         reading = ", ".join(one for one in (entry.activation, entry.coding) if one != "none")
         rows.append((f"`{name}`", entry.role, entry.kind, where, reading or "-"))
     abilities = ", ".join(f"`{name}`" for name in sorted(spec.abilities))
-    table = _table(("entry", "role", "kind", "of this configuration", "read as"), rows)
-    return f"Of `{_example(detector).name}`:\n\n{table}\nAbilities: {abilities}."
+    listed = table(("entry", "role", "kind", "of this configuration", "read as"), rows)
+    return f"Of `{_example(detector).name}`:\n\n{listed}\nAbilities: {abilities}."
 
 
 def losses(detector: str) -> str:
@@ -94,7 +88,7 @@ def losses(detector: str) -> str:
         if taught or students[detector]:
             link = f"[{loss}](../methods/{_pages()[loss]})" if loss in _pages() else loss
             rows.append((link, _names(students[detector]), _names(taught)))
-    return _table(("loss", "learns from", "teaches"), rows)
+    return table(("loss", "learns from", "teaches"), rows)
 
 
 KINDS: dict[str, Callable[[str], str]] = {
@@ -105,11 +99,6 @@ KINDS: dict[str, Callable[[str], str]] = {
 @cache
 def _made(kind: str, name: str) -> str:
     return KINDS[kind](name)
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n" for cells in lines)
 
 
 @cache
@@ -123,31 +112,6 @@ def _matrix() -> dict[str, dict[str, list[str]]]:
         lists = [[] if cell.strip(" |") == "-" else cell.strip(" |").split(", ") for cell in cells]
         matrix[loss.strip("| `")] = dict(zip(students, lists, strict=True))
     return matrix
-
-
-@cache
-def _measurements() -> list[tuple[str, list[str], list[list[str]]]]:
-    """The tables of methods in docs/tables.md: under which titles, heading, rows."""
-    found: list[tuple[str, list[str], list[list[str]]]] = []
-    titles: dict[int, str] = {}
-    before = ""
-    for line in (ROOT / "docs/tables.md").read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if title := re.match(r"(#+) (.*)", line):
-            titles = {level: text for level, text in titles.items() if level < len(title[1])} | {
-                len(title[1]): title[2]
-            }
-        elif line.startswith("| method") and not before.startswith("|"):
-            found.append((", ".join(text for level, text in titles.items() if level > 1), cells, []))
-        elif line.startswith("|") and found and not cells[0].startswith("---") and before.startswith("|"):
-            found[-1][2].append(cells)
-        before = line
-    return found
-
-
-def _linked_from_here(rows: Iterable[Sequence[str]]) -> list[list[str]]:
-    """The rows with links that lead from a folder below docs/."""
-    return [[cell.replace("](../", "](../../") for cell in row] for row in rows]
 
 
 @cache

@@ -8,7 +8,10 @@ from ppkd.cli import flags
 from ppkd.cli.command import Command
 from ppkd.cli.slices import add_slices, slicing
 
-NOT_HERE = {"--bias": "boxes are evaluated without a bias of one pixel, as by default there"}
+NOT_HERE = {
+    "--engine": "write `ppkd benchmark --engines ... --eval_config`, which evaluates exported models",
+    "--bias": "boxes are evaluated without a bias of one pixel, as by default there",
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from ppkd.cli.command import Command
 from ppkd.cli.slices import add_slices, slicing
 
 NOT_HERE = {
+    "--engine": "write `ppkd deploy --engine`, which computes exported models; this is the detector as it was trained",
     "--save_threshold": "--save_results keeps every detection with its score in bbox.json",
     "--do_eval": "write `ppkd eval` (tools/eval.py), which evaluates EvalDataset",
     "--rtn_im_file": "bbox.json of --save_results names the picture of every detection",

@@ -9,6 +9,7 @@ from ppkd.cli import flags
 from ppkd.cli.command import Command
 from ppkd.utils.errors import ConfigError
 from ppkd.utils.logger import get_logger
+from ppkd.utils.trackers import TRACKERS
 
 NOT_HERE = {
     "-t --teacher_config": "write --slim_config SLIM.yml -o slim.teacher.config=YML (slim/distill/ has examples)",
@@ -18,7 +19,6 @@ NOT_HERE = {
     "--save_prediction_only": "write `ppkd eval` (tools/eval.py) --save_prediction_only",
     "--save_proposals": "proposals are not written; a second stage trains with its first",
     "--proposals_path": "proposals are not read; a second stage trains with its first",
-    "--use_wandb": "write --use_vdl, whose scalars VisualDL shows",
 }
 
 
@@ -31,8 +31,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="checkpoint, or folder of a run, to go on from; without -c as the run began",
     )
+    made.add_argument(
+        "--baseline", metavar="DIR", help="folder of another run that the end and the report compare with"
+    )
     made.add_argument("--vdl_log_dir", metavar="DIR", help="where VisualDL's scalars go (vdl_log_dir/scalar)")
     made.add_argument("--profiler_options", metavar="TEXT", help='"batch_range=[10,20];profile_path=model.profile"')
+    made.add_argument("--tune", choices=("batch",), help="the largest TrainReader.batch_size that fits")
     flags.add_flag(made, "--eval", "evaluate every checkpoint and keep the best one as best_model")
     flags.add_flag(made, "--overwrite", "replace the run that is in the folder already")
     flags.add_flag(made, "--force", "resume although the teacher or settings have changed")
@@ -44,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_flag(made, "--amp", "mixed precision")
     flags.add_flag(made, "--dry_run", "check everything that can be checked before the first step, and stop")
     flags.add_flag(made, "--use_vdl", "write scalars for VisualDL")
+    for name in TRACKERS:
+        flags.add_flag(made, f"--use_{name}", f"write scalars by the package {TRACKERS[name][0]}")
     flags.add_flag(made, "--to_static", "let the student's backbone run as a static graph")
     flags.refuse(made, NOT_HERE)
     return made
@@ -62,14 +68,17 @@ def main(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
         enable_ce=args.enable_ce,
         amp=args.amp,
+        baseline=args.baseline,
         dry_run=args.dry_run,
         use_vdl=args.use_vdl,
         vdl_log_dir=args.vdl_log_dir,
+        trackers=[name for name in TRACKERS if getattr(args, f"use_{name}")],
         profiler_options=args.profiler_options,
         force=args.force,
         fleet=args.fleet,
         auto_scale_lr=args.auto_scale_lr,
         to_static=args.to_static,
+        tune=args.tune,
     )
     train(cfg, slim, options)
 

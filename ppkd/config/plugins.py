@@ -11,7 +11,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,7 @@ def offer(cfg: Config) -> None:
     for path in named:
         seen = [Path(path).expanduser(), folder / path]
         file = next((each for each in seen if each.is_file()), seen[0]).resolve()
-        _offered.setdefault(str(file), lambda file=file: _import_file(file))
+        _offered.setdefault(str(file), partial(_import_file, file))
 
 
 def import_offered() -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ppkd.data.datasets import DetectionDataset
 from ppkd.data.pipeline import Parcel, Parts, Pipeline
-from ppkd.data.repeated import Recorded
+from ppkd.data.repeated import Recorded, nothing
 from ppkd.data.sampling import BatchPlan, Sampler
 from ppkd.data.workers import start_workers
 from ppkd.structures import Batch
@@ -100,6 +100,12 @@ class Loader:
         if repeated is None:
             raise ValueError("only repeated views of images can have recorded answers")
         self._pipeline = replace(self._pipeline, repeated=replace(repeated, recorded=recorded))
+
+    @property
+    def recorded(self) -> Recorded:
+        """What :meth:`lend` gave; nothing before."""
+        repeated = self._pipeline.repeated
+        return nothing if repeated is None else repeated.recorded
 
     def __iter__(self) -> Iterator[Batch]:
         plans = list(self._sampler.plans(self._epoch, self._skip))

@@ -21,7 +21,8 @@ SEED = 0
 """Of the views of all runs, so that runs of several seeds can share what is recorded."""
 
 
-def _nothing(view: int, indices: Sequence[int]) -> Mapping[str, np.ndarray]:
+def nothing(view: int, indices: Sequence[int]) -> Mapping[str, np.ndarray]:
+    """Of views that are not recorded."""
     return {}
 
 
@@ -33,7 +34,7 @@ class RepeatedViews:
     """
 
     count: int
-    recorded: Recorded = _nothing
+    recorded: Recorded = nothing
 
     def view(self, epoch: int) -> int:
         """The number of the view that ``epoch`` has."""

@@ -66,21 +66,37 @@ def methods(configs: Path) -> list[Method]:
 
 def markdown(found: Sequence[Method]) -> str:
     """A page with the methods as a GitHub-flavoured table."""
-    heading, *rows = _cells(found, code="`{}`", link="[{0}]({1})")
+    heading, *rows = _cells(found)
     lines = [heading, ["---"] * len(heading), *rows]
     return INTRODUCTION + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def table(found: Sequence[Method]) -> Table:
-    """The methods as a rich table."""
+    """The methods as a rich table that a terminal of 80 columns has room for."""
     from rich.table import Table
     from rich.text import Text
 
-    heading, *rows = _cells(found, code="{}", link="{0}")
-    made = Table(*heading, title="Teachers that a loss takes for each student", show_lines=True)
-    for row in rows:
-        made.add_row(*map(Text, row))
+    made = Table("loss", "reads", "student <- teachers that it takes", title="Losses and detectors", show_lines=True)
+    for method in found:
+        source = f"\n{_source(method.paper)[0]}" if method.paper else ""
+        reads = "\nor ".join(", ".join(entries) for entries in method.consumes) or "-"
+        made.add_row(*map(Text, (f"{method.name}{source}", reads, "\n".join(_fits(method)))))
     return made
+
+
+def _fits(method: Method) -> list[str]:
+    """A line for each set of students that take the same teachers; students that take none are left out."""
+    every = tuple(method.teachers)
+    by_teachers: dict[tuple[str, ...], list[str]] = {}
+    for student, teachers in method.teachers.items():
+        by_teachers.setdefault(teachers, []).append(student)
+    by_teachers.pop((), None)
+    lines = []
+    for teachers, students in by_teachers.items():
+        own = "any" if len(students) == len(every) else ", ".join(students)
+        same = len(students) > 1 and tuple(students) == teachers != every
+        lines.append(f"{own} <- {'any' if teachers == every else 'any of these' if same else ', '.join(teachers)}")
+    return lines or ["-"]
 
 
 def _component(name: str) -> Component:
@@ -110,14 +126,14 @@ def _read(loss: DistillLoss) -> tuple[str, ...]:
     return (*loss.consumes, "boxes") if loss.needs_truth else loss.consumes
 
 
-def _cells(found: Sequence[Method], *, code: str, link: str) -> list[list[str]]:
+def _cells(found: Sequence[Method]) -> list[list[str]]:
     students = list(found[0].teachers)
     rows = [["loss", "consumes", "paper", *(f"student {name}" for name in students)]]
     for method in found:
-        consumes = " or ".join(", ".join(code.format(entry) for entry in entries) for entries in method.consumes)
+        consumes = " or ".join(", ".join(f"`{entry}`" for entry in entries) for entries in method.consumes)
         teachers = [", ".join(method.teachers[student]) or "-" for student in students]
-        paper = link.format(*_source(method.paper)) if method.paper else "-"
-        rows.append([code.format(method.name), consumes or "-", paper, *teachers])
+        paper = "[{}]({})".format(*_source(method.paper)) if method.paper else "-"
+        rows.append([f"`{method.name}`", consumes or "-", paper, *teachers])
     return rows
 
 

@@ -26,13 +26,14 @@ logger = get_logger(__name__)
 @dataclass(frozen=True)
 class FirstLosses:
     """The terms of one batch: the task's, the distillation's weighted ones, the weights of these, what they do to the
-    student, and what to change."""
+    student, and what to change; computing them took ``seconds``."""
 
     task: Mapping[str, float]
     distilled: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, Effect] = field(default_factory=dict)
     remedies: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def report(self) -> None:
         """Log them as a table."""

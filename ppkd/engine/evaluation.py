@@ -68,7 +68,7 @@ def evaluate(model: Any, loader: Iterable[Batch], metric: Metric) -> dict[str, f
         images = sum(processes.gather(images))
     figures = metric.accumulate()
     metric.log(logger)
-    logger.info("Total sample number: %d, average FPS: %s", images, images / seconds)
+    logger.info("Total sample number: %d, average FPS: %.2f", images, images / seconds)
     return figures
 
 

@@ -29,13 +29,14 @@ LOADED = Mark("Detector.load")
 class Detector:
     """A trained detector; made by :meth:`load`.
 
-    >>> detector = ppkd.Detector.load("output/my_run")
-    >>> found = detector.predict("pictures/")
-    >>> found.filter(score=0.5).save("drawn")
-
     Attributes:
         class_names: the names of the classes.
         config: its configuration with its weights; None for an exported model.
+
+    Examples:
+        >>> detector = ppkd.Detector.load("output/my_run")
+        >>> found = detector.predict("pictures/")
+        >>> found.filter(score=0.5).save("drawn")
     """
 
     def __init__(

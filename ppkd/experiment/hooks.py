@@ -9,11 +9,12 @@ from ppkd.config.value import LocatedError
 from ppkd.data import build_loader
 from ppkd.engine.hooks.base import Hook
 from ppkd.engine.hooks.interrupt import StopOnSignal
-from ppkd.engine.hooks.log import LogLines, TrainingBar
+from ppkd.engine.hooks.log import LogLines
 from ppkd.engine.hooks.profiler import Profiler, parse_options
 from ppkd.engine.hooks.results import Results
+from ppkd.engine.hooks.scalars import Scalars
 from ppkd.engine.hooks.snapshot import Evaluation, Snapshot, SnapshotPlan
-from ppkd.engine.hooks.visualdl import VisualDL
+from ppkd.engine.hooks.terminal import TerminalTable
 from ppkd.engine.signals import SignalWatch
 from ppkd.experiment.experiment import Experiment
 from ppkd.experiment.parts import open_dataset
@@ -21,6 +22,8 @@ from ppkd.metrics import build_metric
 from ppkd.utils import processes
 from ppkd.utils.class_names import refuse_other_names
 from ppkd.utils.errors import nearest
+from ppkd.utils.trackers import open_tracker
+from ppkd.utils.visualdl import open_writer
 
 
 def build_hooks(experiment: Experiment, *, gpu: bool, names: Sequence[str]) -> list[Hook]:
@@ -31,7 +34,7 @@ def build_hooks(experiment: Experiment, *, gpu: bool, names: Sequence[str]) -> l
     settings, options = experiment.runtime, experiment.options
     first = processes.is_first()
     plan = SnapshotPlan(settings.snapshot_epoch)
-    hooks: list[Hook] = [TrainingBar()] if first else []
+    hooks: list[Hook] = [TerminalTable()] if first else []
     hooks.append(LogLines(settings.log_iter))
     if options.profiler_options and first:
         hooks.append(Profiler(parse_options(options.profiler_options)))
@@ -44,7 +47,10 @@ def build_hooks(experiment: Experiment, *, gpu: bool, names: Sequence[str]) -> l
     if first:
         hooks.append(Results(experiment.folder))
     if first and (options.use_vdl or settings.use_vdl):
-        hooks.append(VisualDL(Path(options.vdl_log_dir or settings.vdl_log_dir), settings.log_iter))
+        folder = Path(options.vdl_log_dir or settings.vdl_log_dir)
+        hooks.append(Scalars(open_writer(folder), settings.log_iter))
+    if first:
+        hooks += [Scalars(open_tracker(name, experiment.folder), settings.log_iter) for name in options.trackers]
     return [*hooks, StopOnSignal(SignalWatch(), every=settings.log_iter if gpu and processes.count() > 1 else 1)]
 
 

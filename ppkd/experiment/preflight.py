@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def run_preflight(assembly: Assembly) -> FirstLosses:
         if distilled is not None:
             check_teachers(distilled, assembly.loader.dataset.class_names)
         batch = _first_batch(assembly, settings.batch)
+        begun = time.perf_counter()
         losses = _first_losses(assembly, batch)
+        losses = replace(losses, seconds=time.perf_counter() - begun)
         losses.check()
         if settings.batch is not None:
             check_gradients(assembly.trainer.update, batch)

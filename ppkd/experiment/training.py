@@ -20,6 +20,8 @@ from ppkd.experiment.folder import choose, claim
 from ppkd.experiment.options import DEFAULTS, PathLike, TrainOptions
 from ppkd.experiment.preflight import run_preflight, write_report
 from ppkd.experiment.report import report_training
+from ppkd.experiment.told import check_baseline, tell_beginning, tell_end
+from ppkd.experiment.tuning import BATCH, with_largest_batch
 from ppkd.utils import processes
 from ppkd.utils.errors import ConfigError, PPKDError
 from ppkd.utils.logger import get_logger, record, setup_logger
@@ -50,7 +52,10 @@ def train(
         Interrupted: a signal came; a checkpoint was written.
     """
     options = replace(options, **changed)
-    experiment = Experiment.parse(_loaded(cfg), None if slim is None else _loaded(slim), options)
+    baseline = None if options.baseline is None else Path(options.baseline)
+    if baseline is not None:
+        check_baseline(baseline)
+    experiment = _experiment(_loaded(cfg), None if slim is None else _loaded(slim), options)
     folder = choose(experiment)
     experiment = experiment.at(folder.path)
     setup_logger(folder.path)
@@ -68,13 +73,17 @@ def train(
         else:
             run_calibration(assembly)
             losses = run_preflight(assembly)
+            if processes.is_first():
+                tell_beginning(assembly, losses.seconds)
         if not options.dry_run:
             claim(assembly.experiment)
             if losses is not None and processes.is_first():
                 write_report(folder.path, losses)
             trainer.train()
-    if options.evaluate and not options.dry_run and processes.is_first():
-        report_training(folder.path)
+    if not options.dry_run and processes.is_first():
+        if options.evaluate:
+            report_training(folder.path, baseline)
+        tell_end(folder.path, experiment.runtime, trainer.position, baseline)
     return folder.path
 
 
@@ -125,6 +134,12 @@ def _with_data(cfg: Config, data: PathLike) -> Config:
     for key in found:
         cfg = cfg.with_item(key, found[key], found.mark(key))
     return cfg
+
+
+def _experiment(cfg: Config, slim: Config | None, options: TrainOptions) -> Experiment:
+    if options.tune == BATCH:
+        cfg = with_largest_batch(cfg, slim, options)
+    return Experiment.parse(cfg, slim, options)
 
 
 def _loaded(given: Config | PathLike) -> Config:

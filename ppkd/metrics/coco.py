@@ -52,7 +52,7 @@ class COCOMetric(Metric):
     ) -> None:
         super().__init__(dataset, output_dir=output_dir, classwise=classwise, save_prediction_only=save_prediction_only)
         self.headline = "AP"
-        self.figures = tuple(_LINES)
+        self.figures = (*_LINES, *(f"{SEGM}{name}" for name in _LINES))
         self._per_class: dict[str, float] = {}
 
     @property

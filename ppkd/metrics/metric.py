@@ -49,7 +49,7 @@ class Metric(ABC):
 
     headline: str
     figures: tuple[str, ...]
-    """The names of all figures, the headline first."""
+    """The names of all figures that there may be, the headline first."""
 
     def __init__(
         self,

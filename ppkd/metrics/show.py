@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppkd.report.fonts import fonts_for
 from ppkd.utils.names import plot_text, shown
 
 
@@ -35,17 +36,18 @@ def draw_curve(folder: Path, stem: str, name: str, recall: np.ndarray, precision
     """Save the curve of class ``name`` as ``<stem>_precision_recall_curve.jpg`` in ``folder`` and give its path."""
     from matplotlib.figure import Figure
 
-    figure = Figure(layout="tight")
-    axes = figure.add_subplot(
-        title=f"{plot_text(name)} (IoU = {overlap:g})",
-        xlabel="Recall",
-        ylabel="Precision",
-        xlim=(0, 1.02),
-        ylim=(0, 1.02),
-    )
-    axes.plot(recall, precision)
-    axes.grid(True)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}_precision_recall_curve.jpg"
-    figure.savefig(path)
+    with fonts_for([name]):
+        figure = Figure(layout="tight")
+        axes = figure.add_subplot(
+            title=f"{plot_text(name)} (IoU = {overlap:g})",
+            xlabel="Recall",
+            ylabel="Precision",
+            xlim=(0, 1.02),
+            ylim=(0, 1.02),
+        )
+        axes.plot(recall, precision)
+        axes.grid(True)
+        figure.savefig(path)
     return path

@@ -12,7 +12,7 @@ import numpy as np
 
 from ppkd.data.datasets.dataset import DetectionDataset
 from ppkd.metrics.metric import Metric
-from ppkd.metrics.precision import curve, eleven_point, integral, match, overlaps
+from ppkd.metrics.precision import Boxes, best_matches, curve, eleven_point, integral, match
 from ppkd.metrics.show import ascii_table
 
 CURVES = "voc_pr_curve"
@@ -91,25 +91,20 @@ class VOCMetric(Metric):
     def _matched(self, thresholds: Sequence[float]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Per class, the number of boxes to be found, and score and outcome at each threshold of its detections."""
         classes = len(self.dataset.class_names)
-        positives = np.zeros(classes, np.int64)
-        found = [[np.zeros((0, 1 + len(thresholds)))] for _ in range(classes)]
-        for annotation in self.dataset.annotations:
-            if annotation.im_id not in self._images:
-                continue
-            ignored = annotation.is_crowd.astype(bool)
-            if not self.evaluate_difficult:
-                ignored = ignored | annotation.difficult.astype(bool)
-            positives += np.bincount(annotation.gt_class[~ignored], minlength=classes)
-            rows = self._images[annotation.im_id]
-            rows = rows[np.argsort(-rows[:, 1], kind="stable")]
-            for label in np.unique(rows[:, 0]).astype(int):
-                own, truth = rows[rows[:, 0] == label], annotation.gt_class == label
-                overlap = overlaps(
-                    own[:, 2:], annotation.gt_bbox[truth].astype(np.float64), not self.is_bbox_normalized
-                )
-                outcomes = [match(overlap, ignored[truth], threshold) for threshold in thresholds]
-                found[label].append(np.column_stack([own[:, 1], *outcomes]))
-        return positives, [np.concatenate(parts) for parts in found]
+        annotations = [annotation for annotation in self.dataset.annotations if annotation.im_id in self._images]
+        ignored = [one.is_crowd.astype(bool) for one in annotations]
+        if not self.evaluate_difficult:
+            ignored = [own | one.difficult.astype(bool) for own, one in zip(ignored, annotations, strict=True)]
+        truth = Boxes.of([one.gt_bbox for one in annotations], [one.gt_class for one in annotations], classes)
+        left_out = np.concatenate([np.zeros(0, bool), *ignored])
+        rows = [self._images[one.im_id] for one in annotations]
+        rows = [one[np.argsort(-one[:, 1], kind="stable")] for one in rows]
+        found = Boxes.of([one[:, 2:] for one in rows], [one[:, 0].astype(np.int64) for one in rows], classes)
+        best, overlap = best_matches(found, truth, not self.is_bbox_normalized)
+        table = [np.concatenate([np.zeros(0, np.float32), *(one[:, 1] for one in rows)])]
+        table += [match(best, overlap, left_out, threshold) for threshold in thresholds]
+        positives = np.bincount(truth.groups[~left_out] % classes, minlength=classes)
+        return positives, _by_class(np.column_stack(table), found.groups % classes, classes)
 
     def _row(self, name: str, found: np.ndarray, gts: int) -> ClassRow:
         if gts == 0:
@@ -132,6 +127,12 @@ class VOCMetric(Metric):
             logger.info("mAP(%.2f, %s) = %.2f%%", self.overlap_thresh, self.map_type, figures["mAP"])
         else:
             logger.info(", ".join(f"{name} = {percent:.2f}%" for name, percent in figures.items()))
+
+
+def _by_class(table: np.ndarray, labels: np.ndarray, classes: int) -> list[np.ndarray]:
+    """The rows of every class, in their order."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(table[order], np.searchsorted(labels[order], np.arange(1, classes)))
 
 
 def _mean(precisions: Sequence[float]) -> float:

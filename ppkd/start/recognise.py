@@ -26,7 +26,8 @@ def recognise(root: Path, *, without: Path) -> Found:
     if not root.is_dir():
         what = "a file: unpack it and name the folder" if root.is_file() else "no such folder"
         raise DataError(f"{root}: {what}; expected a folder of images with annotations")
-    files = [path for path in files_below(root, (*EXTENSIONS, ".json", ".xml")) if not path.is_relative_to(without)]
+    found_files = files_below(root, (*EXTENSIONS, ".json", ".xml"))
+    files = [path for path in found_files if not path.absolute().is_relative_to(without.absolute())]
     images, jsons, xmls = (
         [path for path in files if path.suffix.lower() in endings] for endings in (EXTENSIONS, (".json",), (".xml",))
     )

@@ -57,8 +57,10 @@ class _Study:
 
     def start(self) -> None:
         """The teacher, and the seeds of the file."""
+        planned = self._of_seeds(self._settings.seeds)
+        self._slots.plan(1 + sum(map(len, planned.values())))
         self._perform({TEACHER: [self._teacher]})
-        self._perform(self._of_seeds(self._settings.seeds))
+        self._perform(planned)
 
     def add_seed(self, rule: Rule) -> str | None:
         """One more seed for the baseline and the methods that need it; or why there is none."""
@@ -71,6 +73,7 @@ class _Study:
         if refusal is not None:
             return f"{refusal} Wider than {rule.until:g} to either side: {', '.join(wide)}."
         self.report("Seeds are being added.")
+        self._slots.plan(sum(map(len, added.values())))
         self._perform(added)
         return None
 

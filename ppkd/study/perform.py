@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
+from threading import Lock
 
-from ppkd.study.runs import Run
+from ppkd.study.runs import CONSOLE_FILE, Run
 from ppkd.utils.errors import ConfigError, PPKDError, TrainingError
 from ppkd.utils.logger import get_logger
 
@@ -38,19 +39,29 @@ class Slots:
         self._environments: Queue[dict[str, str]] = Queue()
         places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{} for _ in range(jobs)]
         self.count = len(places)
+        self._counting = Lock()
+        self._begun = 0
+        self._planned = 0
         for place in places:
             self._environments.put(place)
+
+    def plan(self, count: int) -> None:
+        """Say that ``count`` more runs are to come, for what is told of the progress."""
+        self._planned += count
 
     def perform(self, run: Run, folder: Path) -> dict[str, float]:
         """Bring ``run`` to its end in a free slot; returns its figures."""
         figures = run.figures(folder)
         if figures is not None:
-            logger.info("%s is finished already", run.name)
+            logger.info("%s is finished already (%s)", run.name, self._next())
             return figures
         environment = self._environments.get()
         try:
             started = time.perf_counter()
-            logger.info("%s starts%s", run.name, "".join(f" ({k}={v})" for k, v in environment.items()))
+            place = "".join(f", {k}={v}" for k, v in environment.items())
+            logger.info(
+                "%s starts (%s%s); it writes %s", run.name, self._next(), place, folder / run.name / CONSOLE_FILE
+            )
             run.perform(folder, environment)
             logger.info("%s is finished after %.1f minutes", run.name, (time.perf_counter() - started) / 60)
         finally:
@@ -59,6 +70,12 @@ class Slots:
         if figures is None:
             raise TrainingError(f"{run.name} ended without figures: its evaluation wrote none to {folder / run.name}")
         return figures
+
+    def _next(self) -> str:
+        """``run 3 of 12``: the number of one more run, and how many are planned if that was said."""
+        with self._counting:
+            self._begun += 1
+            return f"run {self._begun}" + (f" of {self._planned}" if self._planned else "")
 
 
 def perform_all(runs: Sequence[Run], folder: Path, slots: Slots) -> dict[str, dict[str, float]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ppkd.utils.atomic import output_folder
@@ -12,17 +14,27 @@ from ppkd.utils.processes import is_first, rank
 
 ROOT = "ppkd"
 FILE_NAME = "train.log"
-_FILE_ONLY = "file_only"
+_FILE_ONLY, _SHOWN = "file_only", "shown"
+SHOWN = {_SHOWN: True}
+"""``extra`` of lines that a person at a terminal must see although the console is calm."""
 # PaddleDetection's form, which benchmark parsers read.
 _TEXT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
 
 class ConsoleHandler(logging.StreamHandler):
-    """Writes to whatever ``sys.stdout`` is at that moment, so that a live progress bar can redraw below."""
+    """Writes to whatever ``sys.stdout`` is at that moment, so that a live progress bar can redraw below.
+
+    While it is ``calm``, it shows warnings, errors, and lines that are logged with :data:`SHOWN`.
+    """
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
-        self.addFilter(lambda record: not getattr(record, _FILE_ONLY, False))
+        self.calm = False
+        self.addFilter(self._shows)
+
+    def _shows(self, record: logging.LogRecord) -> bool:
+        wanted = not self.calm or record.levelno >= logging.WARNING or getattr(record, _SHOWN, False)
+        return wanted and not getattr(record, _FILE_ONLY, False)
 
     @property
     def stream(self) -> object:
@@ -42,6 +54,19 @@ def get_logger(name: str) -> logging.Logger:
 def record(level: int, message: str) -> None:
     """Write a line to the run's log file alone, for what the console shows in another way."""
     logging.getLogger(ROOT).log(level, message, extra={_FILE_ONLY: True})
+
+
+@contextmanager
+def calm_console() -> Iterator[None]:
+    """Inside, ordinary lines go to the log's file alone."""
+    consoles = [one for one in logging.getLogger(ROOT).handlers if isinstance(one, ConsoleHandler)]
+    for console in consoles:
+        console.calm = True
+    try:
+        yield
+    finally:
+        for console in consoles:
+            console.calm = False
 
 
 def setup_logger(save_dir: str | os.PathLike[str] | None = None) -> logging.Logger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ class _Lines:
 def on_terminal() -> bool:
     """Whether standard output is a terminal that can redraw a line."""
     return sys.stdout.isatty()
+
+
+def terminal_width() -> int:
+    """How many characters a line of the terminal has."""
+    return shutil.get_terminal_size().columns
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ppkd.utils.errors import ConfigError
 
 COMMANDS = {"train": train, "eval": eval, "infer": infer, "export": export}
 OTHERS = {
-    "slim/quant/yolo_mine_qat.yml": "slim: QAT is quantisation-aware training",
+    "slim/ofa/yolo_mine_ofa.yml": "slim: OFA is training of a once-for-all network",
 }
 
 
@@ -43,7 +43,10 @@ def test_every_tool_refuses_slim_files_that_are_no_distillation(tmp_path: Path, 
         ("PrunerQAT", "slim: PrunerQAT is pruning and quantisation-aware training at once, which"),
         ("Distil", "a slim file says `slim: Distill`, .*; did you mean 'Distill'"),
         ("{}", "a slim file says `slim: Distill`"),
-        ("null", "a slim file says `slim: Distill`, `slim: Pruner`, `slim: DistillPrune`$"),
+        (
+            "null",
+            "`slim: Distill`, `slim: Pruner`, `slim: DistillPrune`, `slim: QAT`, `slim: DistillQAT`$",
+        ),
     ],
 )
 def test_each_kind_of_slim_file_is_called_what_it_is(tmp_path: Path, said: str, answer: str) -> None:

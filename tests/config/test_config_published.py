@@ -211,11 +211,11 @@ def test_the_table_counts_what_works_and_why_the_rest_does_not() -> None:
     answers = [
         Answer(Path("a/x.yml")),
         Answer(Path("a/y.yml"), f"a/y.yml:1: FCOS is not among our detectors: {DETECTORS}; more"),
-        Answer(Path("b/z.yml"), "b/z.yml:3: slim: QAT is quantisation-aware training, which ppkd does not do: no"),
+        Answer(Path("b/z.yml"), "b/z.yml:3: slim: OFA is a once-for-all network, which ppkd does not do: no"),
     ]
     assert table(answers).splitlines()[2:] == [
         "| a | 2 | 1 | 1: FCOS is not among our detectors |",
-        "| b | 1 | 0 | 1: slim: QAT is quantisation-aware training |",
+        "| b | 1 | 0 | 1: slim: OFA is a once-for-all network |",
         "| all | 3 | 1 | 2 |",
     ]
 

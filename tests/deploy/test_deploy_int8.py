@@ -231,7 +231,7 @@ def arguments(*more: str) -> argparse.Namespace:
 
 
 def test_quantisation_is_for_onnx_and_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"ptq\.yml: quantisation after training is for --format onnx"):
+    with pytest.raises(ConfigError, match=r"ptq\.yml: quantisation is for --format onnx"):
         export_command.main(arguments())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "ml_dtypes" else object())
     with pytest.raises(

@@ -227,7 +227,8 @@ class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] not in allowed:
             raise ImportError(f"{name} is refused", name=name)
-allowed = {*sys.stdlib_module_names, "detect", "numpy", "cv2", sys.argv.pop(1), "_distutils_hack", "sitecustomize"}
+package, engine = sys.argv.pop(1), sys.argv.pop(1)
+allowed = {*sys.stdlib_module_names, "detect", package, "numpy", "cv2", engine, "_distutils_hack", "sitecustomize"}
 own = {"onnxruntime": ["coloredlogs"], "openvino": ["openvino_telemetry"]}
 for name in list(allowed):
     allowed |= {*own.get(name, [])}
@@ -245,7 +246,21 @@ def test_the_exported_folder_runs_with_an_engine_alone(
 ) -> None:
     folder = tmp_path / "device"
     shutil.copytree(file.parent, folder)
-    command = [sys.executable, "-c", REFUSE, engine, folder / "infer.py", "--engine", engine, "--image_dir"]
+    run_alone("", folder / "infer.py", file, photos, tmp_path, engine)
+
+
+@pytest.mark.slow
+def test_the_clones_script_runs_with_an_engine_alone(
+    root: Path, file: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    run_alone("ppkd", root / "deploy/python/infer.py", file, photos, tmp_path, "onnxruntime", "--model_dir", file)
+
+
+def run_alone(
+    package: str, script: Path, file: Path, photos: list[Path], tmp_path: Path, engine: str, *more: str | Path
+) -> None:
+    """``script`` finds what the model in ``file`` finds; ``package``, NumPy, OpenCV and ``engine`` can be imported."""
+    command = [sys.executable, "-c", REFUSE, package, engine, script, *more, "--engine", engine, "--image_dir"]
     command += [photos[0].parent, "--output_dir", tmp_path / "out", "--save_results", "--batch_size", 2]
     done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

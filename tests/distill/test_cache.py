@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -11,15 +13,22 @@ import pytest
 
 from ppkd.config import load_config
 from ppkd.data.shapes import draw_shapes
-from ppkd.distill import DistillModel
+from ppkd.distill import DistillModel, FrozenTeacher
 from ppkd.distill.cache import chunks as chunk_files
-from ppkd.distill.cache.teacher import CachedTeacher
+from ppkd.distill.cache.settings import CacheSettings
+from ppkd.distill.cache.teacher import CachedTeacher, recorded_spec
+from ppkd.distill.teacher import asked_of
 from ppkd.experiment import TrainOptions, train
 from ppkd.experiment.assembly import assemble
 from ppkd.experiment.experiment import Experiment
 from ppkd.models import build_detector
-from ppkd.utils.errors import ConfigError, DataError, SpecError
+from ppkd.utils.errors import ConfigError, DataError, SpecError, TrainingError
 from ppkd.utils.serialization import read_weights, write_weights
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "contracts"))
+
+from pairs import batch as noise
+from pairs import detector, loss_between
 
 STUDENT = "configs/shapes/yolov3_mobilenet_v1_x0.25_160_shapes.yml"
 TEACHER = "configs/shapes/yolov3_mobilenet_v1_x0.5_160_shapes.yml"
@@ -266,3 +275,33 @@ def test_a_resumed_run_goes_on_to_the_bit(parse, tmp_path):
     part = run("part", "epoch=1")
     resumed = read_weights(run("part", "epoch=2", "worker_num=2", resume=str(part)) / "model_final")
     assert all((whole[name] == resumed[name]).all() for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "losses"),
+    [("RetinaNet", ["GID", "CrossKD", "RankMimicking", "FGD"]), ("GFL", ["BCKD", "LD", "ScoreWeighted", "CrossKD"])],
+)
+def test_losses_that_need_no_more_than_records_take_them(name, losses):
+    student, inner = detector(name, seed=1), FrozenTeacher(detector(name, seed=2))
+    student.eval()
+    spec = recorded_spec(inner.spec())
+    taken = {}
+    for one in losses:
+        try:
+            taken[one] = loss_between(one, student.spec(), spec)
+        except SpecError as error:
+            assert one == "CrossKD"
+            assert "CrossKD needs" in str(error)
+            assert f"of {spec.name}, which offers assign, boxes, scores" in str(error)
+    teacher = CachedTeacher("teacher", inner, asked_of(spec, taken.values()), CacheSettings("unused"))
+    given = noise()
+    record = teacher.ask(given)
+    given |= {
+        key: level for entry, keys in teacher.keys().items() for key, level in zip(keys, record[entry], strict=True)
+    }
+    teacher.use()
+    found, expected = (DistillModel(student, one, taken)(given) for one in (teacher, inner))
+    assert len(taken) == len(losses) - 1
+    assert all(found[one].item() == expected[one].item() for one in taken)
+    with pytest.raises(TrainingError, match=r"the teacher's answers to this batch are not recorded \(teacher.neck.0\)"):
+        teacher(noise())

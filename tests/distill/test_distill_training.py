@@ -98,7 +98,7 @@ def test_inherited_parts_start_as_the_teachers(run, tmp_path):
         ("slim.unlabelled_batch_size=2", ConfigError, "unlabelled_batch_size needs an UnlabelledDataset"),
         ("slim.unlabelled_batch_size=x", ConfigError, 'unlabelled_batch_size is "x", expected a valid integer'),
         ("slim.losses.fine_grained.schedule={warmup_epoch: 1}", ConfigError, "schedule.warmup_epoch is not a setting"),
-        ("slim.slim=QAT", ConfigError, "^-o: slim: QAT is quantisation-aware training, which ppkd does not do"),
+        ("slim.slim=OFA", ConfigError, "^-o: slim: OFA is training of a once-for-all network, which ppkd does not do"),
     ],
 )
 def test_mistakes_in_the_slim_file_are_named(run, override, error, message):

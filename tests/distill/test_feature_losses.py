@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from query_records import numbers as query_numbers
+from query_records import record as query_record
 from sides import side
 
 from ppkd.config import Config, build, load_config
@@ -204,6 +206,15 @@ def test_cwd_compares_class_maps_where_asked():
     assert value_of(built, student, teacher).item() == pytest.approx(expected, rel=1e-5)
     both = CWD(small, large, consumes=["neck", "cls_logits"])
     assert len(both.formulas) == 4
+
+
+def test_the_memory_of_queries_is_compared_like_a_neck():
+    own, other = (query_record(query_numbers(seed)) for seed in (0, 1))
+    loss = CWD(own.spec, other.spec, consumes=["memory"])
+    value = loss(side(own), side(other), Truth.around(paddle.zeros([2, 1, 4])), Progress())
+    levels = zip(own["memory"], other["memory"], strict=True)
+    alone = sum(CWDFeatureLoss(6, 6)(one.squeeze(1), another.squeeze(1)).item() for one, another in levels)
+    assert value.item() == pytest.approx(loss.formulas[0].loss_weight / CWDFeatureLoss(6, 6).loss_weight * alone)
 
 
 def test_strides_choose_levels_and_unknown_ones_are_named():

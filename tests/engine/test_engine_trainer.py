@@ -185,6 +185,9 @@ def test_the_best_model_is_that_of_the_figure_that_is_named(tmp_path, caplog):
     trainer = make_trainer(tmp_path, extra=[hook])
     trainer.train()
     assert trainer.position.best_epoch == 1 and "Best test AP50 is 0.800." in caplog.messages
+    absent = Evaluation(SnapshotPlan(1), Loader(batches=1), FakeMetric([0.1]), best_by="segm_AP")
+    with pytest.raises(TrainingError, match="best_by is segm_AP, but this evaluation gives AP, AP50 alone"):
+        make_trainer(tmp_path / "absent", extra=[absent]).train()
 
 
 def test_evaluation_leaves_training_as_it_was(tmp_path):

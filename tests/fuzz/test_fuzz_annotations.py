@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import NAMES, NUMBERS, altered, damaged
 
-from ppkd.data.datasets import COCODataSet, DetectionDataset, VOCDataSet
+from ppkd.data.datasets import COCODataSet, DetectionDataset, VOCDataSet, YOLODataSet
 from ppkd.data.datasets.dataset import read_labels
 from ppkd.metrics import COCOMetric, VOCMetric
 from ppkd.utils.errors import DataError
@@ -124,3 +124,29 @@ def test_image_lists(content: bytes, voc: Path) -> None:
         is_sound(VOCDataSet(str(voc), None, "broken.txt", label_list=CLASSES))
     except DataError as error:
         assert "broken.txt" in str(error)
+
+
+@pytest.fixture(scope="module")
+def yolo(scratch: Path) -> Path:
+    write_picture(scratch / "yolo" / "images" / "a.png")
+    (scratch / "yolo" / "labels").mkdir()
+    return scratch / "yolo"
+
+
+@given(content=damaged(b"0 0.5 0.5 0.2 0.2\r\n1 0.1 0.1 0.9 0.1 0.5 0.9\n") | st.binary(max_size=60))
+def test_yolo_labels(content: bytes, yolo: Path) -> None:
+    (yolo / "labels" / "a.txt").write_bytes(content)
+    try:
+        is_sound(YOLODataSet(str(yolo), "images", label_list=CLASSES, allow_empty=True))
+    except DataError as error:
+        assert "a.txt" in str(error)
+
+
+@given(content=damaged(b"names: {0: red, 1: blue}\ntrain: ../images\npath: x\n") | st.binary(max_size=60))
+def test_data_yaml(content: bytes, yolo: Path) -> None:
+    (yolo / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (yolo / "data.yaml").write_bytes(content)
+    try:
+        is_sound(YOLODataSet(str(yolo), anno_path="data.yaml", allow_empty=True))
+    except DataError as error:
+        assert "data.yaml" in str(error) or "images" in str(error)

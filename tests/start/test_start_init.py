@@ -195,6 +195,16 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     assert "_BASE_" in (output / "d_teacher.yml").read_text()
 
 
+def test_what_was_written_before_is_no_part_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder of the images itself, which is named in two ways."""
+    yolo_bare(tmp_path / "d")
+    monkeypatch.chdir(tmp_path / "d")
+    for folder in (Path(), tmp_path / "d"):
+        said = "\n".join(init(folder, None, gpu=False, overwrite=True))
+        train, val = parts(Path("ppkd_d"), "d")
+        assert sorted(train + val) == [f"{i}.png" for i in range(6)] and "ppkd_d/d_sheet.jpg" in said
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

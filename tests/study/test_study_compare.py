@@ -187,6 +187,18 @@ def test_seeds_are_added_where_the_interval_is_wide_and_to_the_baseline(study, m
     )
 
 
+def test_the_progress_counts_all_runs_of_the_study(study, machine, caplog):
+    caplog.set_level("INFO")
+    compare(study(MORE, "max_seeds=4", "until=0.7"))
+    told = [said for said in caplog.messages if " starts (run " in said]
+    assert told[0].startswith("teacher starts (run 1 of 7); it writes ") and told[0].endswith("teacher/console.log")
+    assert told[9].partition(" starts ")[2].startswith("(run 10 of 10)")
+    assert told[10].partition(" starts ")[2].startswith("(run 11 of 12)")
+    caplog.clear()
+    compare(study(MORE, "max_seeds=4", "until=0.7"))
+    assert "teacher is finished already (run 1 of 7)" in caplog.messages
+
+
 def test_narrow_intervals_end_it(study, machine):
     numbers = report(compare(study(MORE, "until=12")))
     assert [len(row["runs"]) for row in numbers["rows"]] == [1, 3, 3, 3]

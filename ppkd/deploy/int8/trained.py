@@ -31,7 +31,8 @@ Scale = tuple[NDArray[np.float32], NDArray[np.uint8]]
 _RANGES = "ranges."
 """Before the names of ranges in a checkpoint; see :class:`~ppkd.models.quantised.model.QuantisedModel`."""
 LAYER, RELU = "Conv", "Relu"
-_COPIED = re.compile(r"(_deepcopy_\d+)+$")
+_COPIED = re.compile(r"(_deepcopy_\d+|_token_\d+)+$")
+"""Paddle's suffix of a copied parameter, and onnxruntime's of one that is folded for each of several uses."""
 _FOLDED = "ConvBnFusion_W_"
 
 
@@ -146,4 +147,6 @@ def _quantised(model: ModelProto, nodes: list[str], tensors: Mapping[str, Scale]
         op_types_to_quantize=[LAYER, RELU],
         extra_options={"TensorQuantOverrides": overrides},
     )
-    return quantiser.quantize_model()
+    quantiser.quantize_model()
+    quantiser.model.topological_sort()
+    return quantiser.model.model

@@ -81,6 +81,8 @@ def _prepare(teacher: CachedTeacher, loader: Loader, reader: Mapping[str, Any], 
     key = key_of(teacher.fingerprint(), teacher.recorded, settings.dtype, loader.dataset, reader)
     check_key(settings.folder, key)
     announce(teacher, chunks, record, len(_missing(chunks)))
+    # Nobody may find a folder that another process has just begun.
+    processes.wait_for_all()
     if not dry and processes.is_first():
         write_key(settings.folder, key)
     return chunks

@@ -4,6 +4,7 @@ from ppkd.distill.cells.regions import RegionFinder
 from ppkd.distill.divergence import KDQualityFocalLoss, KnowledgeDistillationKLDivLoss
 from ppkd.distill.losses.bckd import BCKD
 from ppkd.distill.losses.class_kd import ClassKD
+from ppkd.distill.losses.clock import CLoCK, CLoCKFeatureLoss
 from ppkd.distill.losses.crosskd import CrossKD
 from ppkd.distill.losses.cwd import CWD, CWDFeatureLoss
 from ppkd.distill.losses.defeat import DeFeat, DeFeatFeatureLoss, DeFeatHead, DeFeatHeadLoss
@@ -39,6 +40,8 @@ __all__ = [
     "MGD",
     "PFI",
     "PKD",
+    "CLoCK",
+    "CLoCKFeatureLoss",
     "CWDFeatureLoss",
     "ClassKD",
     "CrossKD",

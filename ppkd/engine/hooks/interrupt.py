@@ -12,7 +12,7 @@ from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.signals import Interrupted, SignalWatch
 from ppkd.utils import itself, processes
-from ppkd.utils.logger import get_logger
+from ppkd.utils.logger import SHOWN, get_logger
 
 NAME = "interrupted"
 
@@ -50,7 +50,7 @@ class StopOnSignal(Hook):
             path = run.save(NAME)
             processes.wait_for_all()
             command = continue_command(path, sys.argv)
-            logger.info("Stopped after %d steps. Continue with: %s", run.position.step, command)
+            logger.info("Stopped after %d steps. Continue with: %s", run.position.step, command, extra=SHOWN)
             self._watch.received = self._watch.received or signal.SIGTERM
             raise Interrupted(self._watch.received)
 

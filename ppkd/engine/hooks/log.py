@@ -1,16 +1,14 @@
-"""The training lines that people read and benchmark parsers key on, and the bar on a terminal."""
+"""The training lines that benchmark parsers key on; on a terminal they go to the log's file alone."""
 
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack
 from datetime import timedelta
 
 from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook, TrainingRun
 from ppkd.engine.loss_window import WINDOW
 from ppkd.utils.logger import get_logger
-from ppkd.utils.progress import Bar, progress
 
 logger = get_logger(__name__)
 
@@ -46,30 +44,3 @@ class LogLines(Hook):
             f"eta: {timedelta(seconds=int(left * self._seconds / self._steps))} "
             f"batch_cost: {batch_cost:.4f} data_cost: {data_cost:.4f} ips: {images / batch_cost:.4f} images/s"
         )
-
-
-class TrainingBar(Hook):
-    """A bar per epoch, on a terminal only."""
-
-    def __init__(self) -> None:
-        self._open = ExitStack()
-        self._bar: Bar | None = None
-
-    def before_epoch(self, run: TrainingRun, epoch: int) -> None:
-        """Show the bar."""
-        self._bar = self._open.enter_context(progress(f"Epoch {epoch}/{run.epochs}", len(run.loader)))
-        self._bar.advance(run.position.batch)
-
-    def after_step(self, run: TrainingRun, step: Step) -> None:
-        """Move it, with the last loss that was read."""
-        loss = run.events.losses.medians().get("loss")
-        if self._bar is not None:
-            self._bar.advance(1, note=None if loss is None else f"loss {loss:.4f}")
-
-    def after_epoch(self, run: TrainingRun, epoch: int) -> None:
-        """Take it away."""
-        self._open.close()
-
-    def close(self, run: TrainingRun) -> None:
-        """Take it away."""
-        self._open.close()

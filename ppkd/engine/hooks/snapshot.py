@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ppkd.engine import environment
 from ppkd.engine.evaluation import Metric, evaluate
 from ppkd.engine.hooks.base import Hook, TrainingRun
-from ppkd.utils.logger import get_logger
+from ppkd.utils.errors import TrainingError
+from ppkd.utils.logger import SHOWN, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,6 +86,8 @@ class Evaluation(Hook):
             environment.share_statistics(run.model.deployable())
             figures = evaluate(run.model.deployable(), self._loader, self._metric)
         run.events.put(figures)
+        if self._best_by not in figures:
+            raise TrainingError(f"best_by is {self._best_by}, but this evaluation gives {', '.join(figures)} alone")
         value = figures[self._best_by]
         if run.position.improve(value):
             run.save(BEST)
@@ -109,6 +112,7 @@ class Evaluation(Hook):
             worse,
             best,
             self._patience,
+            extra=SHOWN,
         )
         run.finish()
         return True

@@ -35,10 +35,10 @@ def write_report(folder: Path, baseline: Path | None = None) -> Path:
     return write_page(page, folder / FILE_NAME)
 
 
-def report_training(folder: Path) -> None:
+def report_training(folder: Path, baseline: Path | None = None) -> None:
     """Write the report of a training that just ended; what goes wrong there is one line of warning and nothing else."""
     try:
-        logger.info("Report: %s", write_report(folder))
+        logger.info("Report: %s", write_report(folder, baseline))
     # The run is done and its weights are written: no fault of a page about it may make it look failed.
     except Exception as error:
         logger.warning("No report was written: %s; `ppkd report %s` tries again", _said(error), folder)

@@ -13,13 +13,8 @@ from ppkd.utils.errors import nearest
 from ppkd.utils.logger import get_logger
 
 BLOCK = "QAT"
-TYPES: Mapping[str, Any] = {
-    "moving_rate": float,
-    "batches": int,
-    "evaluate": bool,
-    "quant_config": Config,
-    "print_model": bool,
-}
+KEYS = ("moving_rate", "batches", "evaluate", "quant_config", "print_model")
+"""The last two are PaddleDetection's."""
 ONLY: Mapping[str, Any] = {
     "weight_quantize_type": "channel_wise_abs_max",
     "activation_quantize_type": "moving_average_abs_max",
@@ -55,8 +50,8 @@ class TrainedQuantisation:
         if block is None:
             return cls()
         if not isinstance(block, Config):
-            raise LocatedError(slim.mark(BLOCK), f"{BLOCK} must be a mapping with {', '.join(TYPES)}")
-        _refuse_unknown(block, TYPES, BLOCK)
+            raise LocatedError(slim.mark(BLOCK), f"{BLOCK} must be a mapping with {', '.join(KEYS)}")
+        _refuse_unknown(block, KEYS, BLOCK)
         theirs = block.get("quant_config")
         rate = block.get("moving_rate")
         if theirs is not None:
@@ -96,7 +91,7 @@ def _rate_of_theirs(block: Config) -> object:
     return theirs.get("moving_rate")
 
 
-def _refuse_unknown(block: Config, known: Mapping[str, Any] | tuple[str, ...], name: str) -> None:
+def _refuse_unknown(block: Config, known: tuple[str, ...], name: str) -> None:
     for key in block:
         if key not in known:
             raise LocatedError(block.mark(key), f"{name}.{key} is not a setting of {name}{nearest(key, known)}")

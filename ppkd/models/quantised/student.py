@@ -27,7 +27,7 @@ def quantise(detector: Detector, *, rate: float) -> nn.LayerDict:
     Weights are rounded in each channel by themselves, activations by ranges with moving averages of ``rate``. Blocks
     with branches compute as the one convolution that they become, with the moving statistics of their normalisation.
     """
-    layers = dict(_layers(detector))
+    layers = dict(all_layers(detector))
     ranges = nn.LayerDict({})
     for unit in units(detector):
         source = None
@@ -40,12 +40,12 @@ def quantise(detector: Detector, *, rate: float) -> nn.LayerDict:
     return ranges
 
 
-def _layers(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, nn.Layer]]:
+def all_layers(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, nn.Layer]]:
     """All sublayers by name, also those that have several names, of which Paddle gives the first one alone."""
     for name, child in layer._sub_layers.items():
         if child is not None:
             yield f"{prefix}{name}", child
-            yield from _layers(child, f"{prefix}{name}.")
+            yield from all_layers(child, f"{prefix}{name}.")
 
 
 def _install(layers: Mapping[str, nn.Layer], unit: Unit, source: Range | None, result: Range) -> None:

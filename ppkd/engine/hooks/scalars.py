@@ -1,22 +1,17 @@
-"""Scalars for VisualDL."""
+"""Scalars for VisualDL and the like."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ppkd.engine.events import Step
 from ppkd.engine.hooks.base import Hook, TrainingRun
-from ppkd.utils.visualdl import open_writer
+from ppkd.utils.trackers import ScalarWriter
 
 
-class VisualDL(Hook):
-    """Loss terms and learning rate every ``log_iter`` steps, the figures of every evaluation.
+class Scalars(Hook):
+    """Loss terms and learning rate every ``log_iter`` steps, the figures of every evaluation, to one writer."""
 
-    Raises :class:`ConfigError` at construction when the package is not installed.
-    """
-
-    def __init__(self, folder: Path, log_iter: int) -> None:
-        self._writer = open_writer(folder)
+    def __init__(self, writer: ScalarWriter, log_iter: int) -> None:
+        self._writer = writer
         self._log_iter = log_iter
 
     def after_step(self, run: TrainingRun, step: Step) -> None:
