@@ -38,8 +38,8 @@ class MaskHead(nn.Layer):
         super().__init__()
         if share_bbox_feat or len(in_specs) == 1:
             raise ConfigError(
-                "MaskHead reads a feature pyramid, so its share_bbox_feat is false: write share_bbox_feat: false and "
-                "neck: FPN; without a pyramid (mask_rcnn_r50_1x_coco) there is FasterRCNN."
+                "MaskHead reads a feature pyramid and shares no features with BBoxHead; write share_bbox_feat: false "
+                "and neck: FPN, or choose FasterRCNN, which works without a pyramid."
             )
         side = 2 * roi_extractor.resolution
         if mask_assigner.mask_resolution != side:
