@@ -135,8 +135,8 @@ class Config(Mapping[str, Any]):
         """The part of the mapping that ``-o`` has set."""
         values: dict[str, Any] = {}
         for key, value in self.items():
-            if self.marks_[key] == OVERRIDE:
-                inner = value.overridden() if isinstance(value, Config) and not value.tagged else None
+            inner = value.overridden() if isinstance(value, Config) and not value.tagged else None
+            if inner or self.marks_[key] == OVERRIDE:
                 values[key] = inner or value
         return Config(values, dict.fromkeys(values, OVERRIDE), OVERRIDE)
 
