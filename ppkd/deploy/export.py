@@ -76,9 +76,15 @@ class Undecoded(nn.Layer):
 
 
 def raw_entries(record: Record, *, neck: bool = False) -> dict[str, Tensor]:
-    """The tensors of ``record``: ``name.level`` of a grid, the stage counted alike of rows; without the ``neck``."""
+    """The tensors of ``record``: ``name.level`` of a grid, the stage counted alike of rows; without the ``neck``.
+
+    A tensor that two entries share (PP-YOLOE's heads both begin at the neck) has the name of the first: a program
+    returns it once.
+    """
     names = [name for name in record.tensors if neck or name != "neck"]
-    return {f"{name}.{i}": tensor for name in names for i, tensor in enumerate(record[name])}
+    found = {f"{name}.{i}": tensor for name in names for i, tensor in enumerate(record[name])}
+    first = {id(tensor): name for name, tensor in reversed(found.items())}
+    return {name: tensor for name, tensor in found.items() if first[id(tensor)] == name}
 
 
 def export_model(model: Detector, cfg: Config, output_dir: Path | str) -> Path:
