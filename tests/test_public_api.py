@@ -127,14 +127,14 @@ def test_files_train_without_being_loaded_first(root, monkeypatch):
 
 
 def test_one_picture_may_stand_alone():
-    from ppkd.deploy.pipeline import Pipeline
+    from ppkd.deploy.pipeline import Found, Pipeline
 
     class Echo(Pipeline):
         def prepare(self, picture):
             return picture
 
         def detect(self, batch):
-            return list(batch)
+            return [Found(picture) for picture in batch]
 
     array = np.zeros((2, 3, 3), np.uint8)
     assert Echo(None, None).predict("a.jpg") == ["a.jpg"] and Echo(None, None).predict(["a", "b"]) == ["a", "b"]

@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = ("requirements-paddle.txt", "requirements-common.txt")
-MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml"}
+MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "Jinja2": "jinja2"}
 """Modules that are not called as their package is."""
 PADDLES = ("paddlepaddle", "paddlepaddle-gpu")
 _PROBE = """

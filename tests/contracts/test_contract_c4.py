@@ -30,6 +30,7 @@ OF_ONE_STAGE = {
     "YOLOv3FineGrained",
 }
 OF_QUERIES = {"DETRDistill", "DETRDistillFeatures", "KDDETR"}
+OF_MASKS = {"MaskKD"}
 OTHER_MAPS = {"OutputL2", "PKD"}
 """Losses that need equal anchors, or equal channels."""
 
@@ -52,14 +53,14 @@ def fitting(student: Detector, teacher: Detector) -> dict[str, DistillLoss]:
 
 
 def test_losses_of_one_stage_and_of_queries_are_refused():
-    assert set(LOSSES) - set(fitting(drawn(0), drawn(1))) == OF_ONE_STAGE | OF_QUERIES
+    assert set(LOSSES) - set(fitting(drawn(0), drawn(1))) == OF_ONE_STAGE | OF_QUERIES | OF_MASKS
 
 
 @pytest.mark.slow
 def test_a_c4_learns_from_a_pyramid():
     student, teacher = drawn(0), detector("FasterRCNN", 1)
     losses = fitting(student, teacher)
-    assert set(LOSSES) - set(losses) == {*OF_ONE_STAGE, *OF_QUERIES, *OTHER_MAPS}
+    assert set(LOSSES) - set(losses) == {*OF_ONE_STAGE, *OF_QUERIES, *OF_MASKS, *OTHER_MAPS}
     for name, loss in losses.items():
         student.clear_gradients()
         value = DistillModel(student, FrozenTeacher.of_losses(teacher, [loss]), {"kd": loss})(batch((3, 1)))["kd"]

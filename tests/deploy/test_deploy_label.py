@@ -68,7 +68,9 @@ class Finds:
         return Prepared(cv2.imread(str(path))[..., ::-1], {})
 
     def detect(self, prepared):
-        return [self.rows] * len(prepared)
+        from ppkd.deploy.pipeline import Found
+
+        return [Found(self.rows)] * len(prepared)
 
 
 def test_boxes_end_at_the_picture_and_scores_are_kept(trained, pictures, tmp_path) -> None:

@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(killer, 
     chance, folder, kills, code = random.Random(0), tmp_path / "parts", 0, -9
     while code:
         resume = ["-r", str(folder)] if folder.is_dir() and newest_complete(folder) else []
-        code, _ = killer.run([*flags, *resume], chance.uniform(0, 1.2 * seconds / epochs) if kills < KILLS else None)
+        code, _ = killer.run([*flags, *resume], chance.uniform(0, 0.8 * seconds / epochs) if kills < KILLS else None)
         kills += code != 0
     assert kills >= KILLS / 2, kills
     print(f"{kills} kills survived")

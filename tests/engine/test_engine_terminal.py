@@ -72,7 +72,8 @@ def test_the_end_says_what_was_gained_and_how_to_export(tmp_path, caplog):
     (run / "best_model.pdparams").write_text("")
     (other / "results.csv").write_text("epoch,loss,AP\n0,1,\n1,1,0.3\n2,1,0.25\n")
     check_baseline(other)
-    logging.getLogger("ppkd").propagate = True
+    logger = logging.getLogger("ppkd")
+    logger.propagate, logger.handlers[:] = True, []
     with caplog.at_level(logging.INFO, "ppkd"):
         tell_end(run, Runtime("GFL"), Position(best=0.345, best_epoch=4), other)
     said = [record.getMessage() for record in caplog.records]

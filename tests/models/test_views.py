@@ -11,6 +11,7 @@ import pytest
 
 from ppkd.config import load_config
 from ppkd.data import build_reader
+from ppkd.data.annotation import Annotation
 from ppkd.data.loader import tensors
 from ppkd.data.pipeline import Pipeline
 from ppkd.data.sampling import Sampler
@@ -25,7 +26,6 @@ THREE = "{target_size: [60, [40, 90]], origin_target_size: [48, 100], use_flip: 
 LISTED = f"[{{Decode: {{}}}}, {{MultiscaleTestResize: {THREE}}}, {{NormalizeImage: {{}}}}, {{Permute: {{}}}}]"
 PADDED = "EvalReader.batch_transforms=[{PadBatch: {pad_to_stride: 32}}]"
 READERS = [f"{reader}.sample_transforms={LISTED}" for reader in ("EvalReader", "TestReader")]
-KEYS = ("gt_class", "is_crowd", "difficult")
 SIZES = [(48, 72), (48, 72), (40, 60), (40, 60)]
 
 
@@ -126,9 +126,7 @@ def picture(tmp_path):
 def test_readers_give_every_view_padded_by_itself(config, picture):
     reader = build_reader(config, "Eval")
     empty = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    annotation = SimpleNamespace(
-        file=str(picture), im_id=7, height=80, width=120, gt_bbox=empty[0], **dict.fromkeys(KEYS, empty[1])
-    )
+    annotation = Annotation(picture, 7, 80, 120, *empty, empty[1], empty[1])
     pipeline = Pipeline([annotation] * 2, reader.sample_transforms, reader.batch_transforms, 0)
     plan = next(Sampler(2, 2, 0, False, False, 0, 1, 0, 0, parts=1, shard=True).plans(0))
     parts = pipeline[plan]

@@ -75,7 +75,8 @@ def test_the_wheel_has_all_code_all_configurations_and_nothing_else(wheel: Path,
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     code = {str(path.relative_to(root)) for path in (root / "ppkd").rglob("*.py")}
     files = {f"ppkd/{path.relative_to(root)}" for top in ("configs", "slim") for path in (root / top).rglob("*.yml")}
-    assert names == code | files
+    pages = {str(path.relative_to(root)) for path in (root / "ppkd/report/templates").iterdir()}
+    assert names == code | files | pages
 
 
 def test_the_wheel_asks_for_the_pinned_requirements(wheel: Path, root: Path) -> None:

@@ -191,12 +191,12 @@ def test_the_progress_counts_all_runs_of_the_study(study, machine, caplog):
     caplog.set_level("INFO")
     compare(study(MORE, "max_seeds=4", "until=0.7"))
     told = [said for said in caplog.messages if " starts (run " in said]
-    assert told[0].startswith("teacher starts (run 1 of 7); it writes ") and told[0].endswith("teacher/console.log")
+    assert told[0].startswith("teacher starts (run 1 of 4); it writes ") and told[0].endswith("teacher/console.log")
     assert told[9].partition(" starts ")[2].startswith("(run 10 of 10)")
     assert told[10].partition(" starts ")[2].startswith("(run 11 of 12)")
     caplog.clear()
     compare(study(MORE, "max_seeds=4", "until=0.7"))
-    assert "teacher is finished already (run 1 of 7)" in caplog.messages
+    assert "teacher is finished already (run 1 of 4)" in caplog.messages
 
 
 def test_narrow_intervals_end_it(study, machine):
