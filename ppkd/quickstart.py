@@ -16,10 +16,9 @@ from ppkd.utils.itself import command_line, environment, shown
 if TYPE_CHECKING:
     from ppkd.report.summary import RunSummary
 
-TEACHER = "gfl_crn_x0.5_128_shapes"
-STUDENT = "gfl_crn_x0.25_128_shapes"
-SLIM = "crosskd_small"
-SIDE = 128
+TEACHER = "yolov3_mobilenet_v1_x0.5_160_shapes"
+STUDENT = "yolov3_mobilenet_v1_x0.25_160_shapes"
+SLIM = "yolov3_l2"
 DATA = Path("dataset/shapes")
 """Where the configurations look for the data set."""
 
@@ -98,7 +97,7 @@ class Quickstart:
         from ppkd.report.summary import markdown, table
 
         rows = [self._row(run) for run in RUNS]
-        Console().print(table(rows, title=f"Shapes at {SIDE} x {SIDE}, figures on the validation images"))
+        Console().print(table(rows, title="Shapes at 160 x 160, figures on the validation images"))
         (self.output / "summary.md").write_text(markdown(rows), encoding="utf-8")
         places = {"exported models": "inference", "pictures": "pictures", "this table": "summary.md"}
         for title, place in places.items():
@@ -142,7 +141,7 @@ class Quickstart:
         from ppkd.report.summary import RunSummary
 
         figures = json.loads((self.output / run.name / "metrics.json").read_text(encoding="utf-8"))
-        cost = complexity(build_detector(load_config(run.config)), SIDE, SIDE)
+        cost = complexity(build_detector(load_config(run.config)), 160, 160)
         return RunSummary(
             run.title,
             ap=figures["AP"],

@@ -67,7 +67,7 @@ def shared_teacher(name: str) -> tuple[Detector, str]:
 def shared_student(name: str) -> Detector:
     """One detector for all tests that change no more of it than gradients and statistics, which are as if new."""
     model, statistics = _shared_student(name)
-    for tensor, drawn in zip(model.buffers(), statistics, strict=True):
+    for tensor, drawn in zip(_statistics(model), statistics, strict=True):
         tensor.set_value(drawn)
     for parameter in model.parameters():
         parameter.clear_gradient(set_to_zero=False)
@@ -79,7 +79,12 @@ def shared_student(name: str) -> Detector:
 @cache
 def _shared_student(name: str) -> tuple[Detector, list[np.ndarray]]:
     model = detector(name, seed=0)
-    return model, [tensor.numpy() for tensor in model.buffers()]
+    return model, [tensor.numpy() for tensor in _statistics(model)]
+
+
+def _statistics(model: Detector) -> list[paddle.Tensor]:
+    """What training changes without a gradient; some layers of Paddle keep their statistics among their parameters."""
+    return [tensor for tensor in model.state_dict().values() if tensor.stop_gradient]
 
 
 def loss_between(name: str, student: DetectorSpec, teacher: DetectorSpec) -> DistillLoss:
