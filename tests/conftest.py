@@ -49,3 +49,10 @@ def logger_of_a_test() -> Iterator[logging.Logger]:
     """The next test gets ppkd's logger as it was."""
     with ppkds_logger_kept() as logger:
         yield logger
+
+
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plug-ins that a test names are offered to that test alone."""
+    monkeypatch.setattr("ppkd.config.plugins._offered", {})
+    monkeypatch.setattr("ppkd.config.plugins._failures", {})

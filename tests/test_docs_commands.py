@@ -16,6 +16,8 @@ from ppkd.cli.main import NAMES
 from ppkd.config import check, load_config, split_overrides
 from ppkd.config.find import find_config
 
+pytestmark = pytest.mark.usefixtures("no_plugins")
+
 ROOT = Path(__file__).resolve().parents[1]
 LINES = list(commands(ROOT))
 ELSEWHERE = ("pip", "scp", "./quickstart.sh", "./tests/run.sh", "cd", "git")

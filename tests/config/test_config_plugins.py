@@ -20,10 +20,7 @@ class {name}:
 """
 
 
-@pytest.fixture(autouse=True)
-def _nothing_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_offered", {})
-    monkeypatch.setattr(plugins, "_failures", {})
+pytestmark = pytest.mark.usefixtures("no_plugins")
 
 
 def config(folder: Path, text: str, *overrides: str) -> object:
