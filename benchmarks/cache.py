@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.step import RATE, ROOT, Step, complete, interleave
+from benchmarks.step import RATE, ROOT, Step, complete, interleave, print_ratios
 from ppkd.utils.runtime import prepare
 
 if TYPE_CHECKING:
@@ -133,11 +132,8 @@ def main() -> None:
         assembly.trainer.model.train()
         clock = time.process_time if args.processor else time.perf_counter
         times = interleave(variants(assembly, args.batch_size), args.rounds, clock)
-    alone = list(times.values())[-1]
     print(f"{args.batch_size} x {args.size} px, {args.rounds} rounds")
-    for label, seconds in times.items():
-        ratio = statistics.median(a / b for a, b in zip(seconds, alone, strict=True))
-        print(f"  {label}: median {1e3 * statistics.median(seconds):.0f} ms, ratio {ratio:.3f}")
+    print_ratios(times)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,14 @@ def interleave(
     return times
 
 
+def print_ratios(times: dict[str, list[float]]) -> None:
+    """Print each variant's median, and the median of its rounds' ratios to the last variant."""
+    last = list(times.values())[-1]
+    for label, seconds in times.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds, last, strict=True))
+        print(f"  {label}: median {1e3 * statistics.median(seconds):.0f} ms, ratio {ratio:.3f}")
+
+
 def main() -> None:
     """Print medians and the ratio for every slim file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,11 +143,8 @@ def main() -> None:
         model = build(ROOT / f"slim/distill/{name}.yml", ROOT / args.student, ROOT / args.teacher)
         model.train()
         times = interleave(variants(model, random_batch(args.batch_size, args.size)), args.rounds)
-        apart = list(times.values())[-1]
         print(f"{name}: {args.batch_size} x {args.size} px, {args.rounds} rounds")
-        for label, seconds in times.items():
-            ratio = statistics.median(a / b for a, b in zip(seconds, apart, strict=True))
-            print(f"  {label}: median {1e3 * statistics.median(seconds):.0f} ms, ratio {ratio:.3f}")
+        print_ratios(times)
 
 
 if __name__ == "__main__":

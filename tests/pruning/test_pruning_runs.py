@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from narrow import run_of_seconds
 
 from ppkd.cli import eval as eval_command
 from ppkd.cli import flags
 from ppkd.config import load_config
-from ppkd.data.shapes import draw_shapes
 from ppkd.experiment import train
 from ppkd.models.trained import trained_detector
 from ppkd.report.complexity import complexity
@@ -25,10 +25,7 @@ pytestmark = pytest.mark.usefixtures("logger_as_before")
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     """``-o`` of a run of seconds."""
-    folder = draw_shapes(tmp_path_factory.mktemp("shapes"), images_train=4, images_val=2, size=64, seed=1)
-    data = [f"{key}Dataset.dataset_dir={folder}" for key in ("Train", "Eval", "Test")]
-    small = ["TrainReader.sample_transforms.2.Resize.target_size=[64,64]", "TrainReader.batch_size=2"]
-    return [*data, *small, "epoch=1", "worker_num=0", "preflight.evaluate=false", "snapshot_epoch=1"]
+    return run_of_seconds(tmp_path_factory.mktemp("shapes"), epochs=1)
 
 
 @pytest.fixture(scope="module")
